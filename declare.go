@@ -1,0 +1,119 @@
+package remit
+
+// Declarations are what an organisation declares, as a set: what is not in it is removed when it is applied. They are
+// written as YAML (room declare) and sent as JSON; the names of the members are the same in both.
+type Declarations struct {
+	People       []Person      `json:"people,omitempty"`
+	Groups       []Group       `json:"groups,omitempty"`
+	Agents       []Agent       `json:"agents,omitempty"`
+	Upstreams    []Upstream    `json:"upstreams,omitempty"`
+	Repositories []Repository  `json:"repositories,omitempty"`
+	Environments []Environment `json:"environments,omitempty"`
+	Boundaries   []Boundary    `json:"boundaries,omitempty"`
+	Policy       []PolicyFile  `json:"policy,omitempty"` // empty: the policy stays as it is
+}
+
+// Administrators is the group whose members may take control steps; genesis creates it.
+const Administrators = "administrators"
+
+// Person is a human. One person is one record: a key in two records is refused.
+type Person struct {
+	Name string   `json:"name"`
+	Keys []string `json:"keys"` // authorized_keys lines: ssh-ed25519, ecdsa, rsa ≥ 3072, sk-*
+}
+
+// Group names people for quorums.
+type Group struct {
+	Name    string   `json:"name"`
+	Members []string `json:"members"` // names of people
+}
+
+// Agent is a registered non-human identity.
+type Agent struct {
+	Name         string     `json:"name"` // segment of its SPIFFE ID: a-z 0-9 -
+	Function     Function   `json:"function"`
+	Owner        string     `json:"owner"` // a person
+	Purpose      string     `json:"purpose"`
+	Requesters   []string   `json:"requesters,omitempty"` // groups whose members may request its tasks, besides its owner
+	Expires      string     `json:"expires,omitempty"`    // date, 2027-01-31
+	Review       string     `json:"review,omitempty"`     // date by which its entitlements are reviewed
+	Entitlements []Scope    `json:"entitlements,omitempty"`
+	MayRequest   []Function `json:"may_request,omitempty"`
+}
+
+// Source says where an upstream credential comes from; it is never written in a declaration.
+type Source struct {
+	From string   `json:"from"`           // file | env | exec
+	Name string   `json:"name,omitempty"` // path of the file, or name of the variable
+	Argv []string `json:"argv,omitempty"` // exec: prints the secret
+	User string   `json:"user,omitempty"` // basic authentication; empty: bearer
+}
+
+// Upstream is where repositories really are.
+type Upstream struct {
+	Name     string `json:"name"`
+	Kind     string `json:"kind"`               // local (a directory of bare repositories) | http (git smart HTTP)
+	Location string `json:"location"`           // directory, or https URL
+	CA       string `json:"ca,omitempty"`       // file of PEM certificates to trust for it
+	Write    Source `json:"write,omitzero"`     // injected when a step was allowed
+	Observer Source `json:"observer,omitzero"`  // read-only; what Remit reads in its own name
+	Insecure bool   `json:"insecure,omitempty"` // http:// to a loopback address is meant
+}
+
+// Effect says what a push or merge to matching refs sets off by itself.
+type Effect struct {
+	Refs    Pattern  `json:"refs" cbor:"1,keyasint"`
+	Causes  Action   `json:"causes" cbor:"2,keyasint"`
+	On      Resource `json:"on" cbor:"3,keyasint"`
+	Secrets string   `json:"secrets,omitempty" cbor:"4,keyasint,omitempty"` // none | exposed, for build.trigger
+	// Runs are the paths that decide what the pipeline runs; a push that changes them against the trusted ref holds
+	// where secrets are exposed. Empty: the workflow files of the known forges.
+	Runs []Pattern `json:"runs,omitempty" cbor:"5,keyasint,omitempty"`
+}
+
+// Repository is a repository that agents may be entitled to.
+type Repository struct {
+	Name          string    `json:"name"`           // UPSTREAM/PATH; the resource is repo:UPSTREAM/PATH
+	Path          string    `json:"path,omitempty"` // at the upstream; PATH.git by default
+	DefaultBranch string    `json:"default_branch"`
+	Approvers     []Need    `json:"approvers,omitempty"`
+	Protected     []Pattern `json:"protected,omitempty"` // paths that hold, besides the built-in control surface
+	Effects       *[]Effect `json:"effects"`             // required; [] (written `none`) says that there are none
+}
+
+// Environment is where deployments land, always in zone P.
+type Environment struct {
+	Name      string `json:"name"` // the resource is environment:NAME
+	Tier      string `json:"tier"` // staging | production
+	Approvers []Need `json:"approvers,omitempty"`
+}
+
+// Boundary narrows what agents may be given at all.
+type Boundary struct {
+	Name      string     `json:"name"`
+	Seal      []Pattern  `json:"seal"`                // resources that no grant may name
+	Functions []Function `json:"functions,omitempty"` // to which it applies; empty: all
+}
+
+// PolicyFile is one Rego module of a policy bundle.
+type PolicyFile struct {
+	Name string `json:"name"` // relative path, ends in .rego
+	Text string `json:"text"`
+}
+
+// Change is one line of the difference between what is declared and what is in force.
+type Change struct {
+	Kind    string `json:"kind"` // person, group, agent, …
+	Name    string `json:"name"`
+	Op      string `json:"op"`               // add | change | remove
+	Widens  string `json:"widens,omitempty"` // why it widens authority; empty: it does not
+	Details string `json:"details,omitempty"`
+}
+
+// DeclarationError names the member of a set that is wrong, as a path such as agents[2].owner.
+type DeclarationError struct {
+	Path     string `json:"path"`
+	Sentence string `json:"sentence"`
+}
+
+func (e *DeclarationError) Error() string { return e.Path + ": " + e.Sentence }

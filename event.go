@@ -1,0 +1,308 @@
+package remit
+
+// Event is a fact. Events never change once released: members are added, a new meaning is a new kind. Members are
+// encoded by the integer in their tag (deterministic CBOR). Nothing personal or secret stands in an event: people are
+// ids, texts are commitments of payloads.
+type Event interface{ Kind() string }
+
+// Key is a declared public key of a person.
+type Key struct {
+	Public []byte `cbor:"1,keyasint"` // SSH wire format, RFC 4253 §6.6
+	// Since is the first entry at which the key was in force; a vote counts only on requests made after it.
+	Since EntryIndex `cbor:"2,keyasint"`
+	// Confirmed: it came with the person, or was confirmed with an older key of theirs.
+	Confirmed bool `cbor:"3,keyasint,omitempty"`
+	// Usable is when an unconfirmed key counts all the same, Unix nanoseconds; 0 is never. A second administrator
+	// approved it, and 24 hours were time to object.
+	Usable int64 `cbor:"4,keyasint,omitempty"`
+}
+
+type (
+	// Genesis is the first entry of every log.
+	Genesis struct {
+		Org      Org     `cbor:"1,keyasint"`
+		Origin   string  `cbor:"2,keyasint"` // of the log: the first line of its checkpoints
+		Verifier string  `cbor:"3,keyasint"` // note verifier key
+		Profile  Profile `cbor:"4,keyasint"`
+		Admins   []ID    `cbor:"5,keyasint"`
+	}
+	// RulesActivated says which rules decide from here on.
+	RulesActivated struct {
+		Version int    `cbor:"1,keyasint"`
+		OPA     string `cbor:"2,keyasint"` // version of the Rego implementation
+	}
+	// PersonDeclared adds or changes a person. Name is the commitment of their name.
+	PersonDeclared struct {
+		ID   ID     `cbor:"1,keyasint"`
+		Name Digest `cbor:"2,keyasint"`
+		Keys []Key  `cbor:"3,keyasint"`
+		By   ID     `cbor:"4,keyasint,omitempty"`
+	}
+	// KeyConfirmed: the person proved a new key with an old one.
+	KeyConfirmed struct {
+		Person ID     `cbor:"1,keyasint"`
+		Key    Digest `cbor:"2,keyasint"` // SHA-256 of the public key
+	}
+	GroupDeclared struct {
+		Name    string `cbor:"1,keyasint"`
+		Members []ID   `cbor:"2,keyasint"` // sorted
+		By      ID     `cbor:"3,keyasint,omitempty"`
+	}
+	AgentDeclared struct {
+		Name         string     `cbor:"1,keyasint"`
+		Function     Function   `cbor:"2,keyasint"`
+		Owner        ID         `cbor:"3,keyasint"`
+		Text         Digest     `cbor:"4,keyasint"` // commitment of its purpose
+		Requesters   []string   `cbor:"5,keyasint,omitempty"`
+		Expires      int64      `cbor:"6,keyasint,omitempty"` // Unix seconds
+		Review       int64      `cbor:"7,keyasint,omitempty"`
+		Entitlements []Scope    `cbor:"8,keyasint,omitempty"`
+		MayRequest   []Function `cbor:"9,keyasint,omitempty"`
+		By           ID         `cbor:"10,keyasint,omitempty"`
+	}
+	UpstreamDeclared struct {
+		Name string `cbor:"1,keyasint"`
+		Type string `cbor:"2,keyasint"`
+		Spec Digest `cbor:"3,keyasint"` // commitment of the declaration
+		By   ID     `cbor:"4,keyasint,omitempty"`
+	}
+	RepositoryDeclared struct {
+		Name          string    `cbor:"1,keyasint"`
+		Path          string    `cbor:"2,keyasint"`
+		DefaultBranch string    `cbor:"3,keyasint"`
+		Approvers     []Need    `cbor:"4,keyasint,omitempty"`
+		Protected     []Pattern `cbor:"5,keyasint,omitempty"`
+		Effects       []Effect  `cbor:"6,keyasint"`
+		By            ID        `cbor:"7,keyasint,omitempty"`
+	}
+	EnvironmentDeclared struct {
+		Name      string `cbor:"1,keyasint"`
+		Tier      string `cbor:"2,keyasint"`
+		Approvers []Need `cbor:"3,keyasint,omitempty"`
+		By        ID     `cbor:"4,keyasint,omitempty"`
+	}
+	BoundaryDeclared struct {
+		Name      string     `cbor:"1,keyasint"`
+		Seal      []Pattern  `cbor:"2,keyasint"`
+		Functions []Function `cbor:"3,keyasint,omitempty"`
+		By        ID         `cbor:"4,keyasint,omitempty"`
+	}
+	// Removed takes a declared thing out of force. Its name stays taken where names are identities (agents).
+	Removed struct {
+		What string `cbor:"1,keyasint"` // person, group, agent, …
+		Name string `cbor:"2,keyasint"`
+		By   ID     `cbor:"3,keyasint,omitempty"`
+	}
+	// Applied closes a set of declarations: all of it is in force.
+	Applied struct {
+		By      ID     `cbor:"1,keyasint"`
+		Set     Digest `cbor:"2,keyasint"` // of the canonical set
+		Changes int    `cbor:"3,keyasint"`
+		Access  ID     `cbor:"4,keyasint,omitempty"` // the approval that it needed
+	}
+	// PolicyInstalled puts a bundle in force; its text is a blob under Bundle.
+	PolicyInstalled struct {
+		Bundle Digest `cbor:"1,keyasint"`
+		By     ID     `cbor:"2,keyasint,omitempty"`
+	}
+	TaskCreated struct {
+		ID        ID       `cbor:"1,keyasint"`
+		Requester ID       `cbor:"2,keyasint"`
+		Agent     string   `cbor:"3,keyasint"`
+		Intent    Digest   `cbor:"4,keyasint"` // commitment
+		Grant     []Scope  `cbor:"5,keyasint"`
+		Envelope  Envelope `cbor:"6,keyasint"`
+		Deadline  int64    `cbor:"7,keyasint"` // Unix nanoseconds
+		Budget    Budget   `cbor:"8,keyasint"`
+		Parent    ID       `cbor:"9,keyasint,omitempty"`
+	}
+	TaskEnded struct {
+		Task   ID         `cbor:"1,keyasint"`
+		Status TaskStatus `cbor:"2,keyasint"`
+		By     ID         `cbor:"3,keyasint,omitempty"`
+	}
+	AgentChanged struct {
+		Agent  string      `cbor:"1,keyasint"`
+		Status AgentStatus `cbor:"2,keyasint"`
+		By     ID          `cbor:"3,keyasint,omitempty"`
+	}
+	// PersonKilled ends a person's authority at once: what they requested, own or launched ends too.
+	PersonKilled struct {
+		Person ID `cbor:"1,keyasint"`
+		By     ID `cbor:"2,keyasint,omitempty"`
+	}
+	InstanceStarted struct {
+		ID          ID          `cbor:"1,keyasint"`
+		Task        ID          `cbor:"2,keyasint"`
+		Agent       string      `cbor:"3,keyasint"`
+		Launcher    ID          `cbor:"4,keyasint"`
+		Confinement Confinement `cbor:"5,keyasint"`
+		Secret      Digest      `cbor:"6,keyasint"` // hash of what its launcher renews tokens with
+		Host        Digest      `cbor:"7,keyasint"` // keyed digest of the peer's address
+	}
+	InstanceEnded struct {
+		Instance ID   `cbor:"1,keyasint"`
+		Lost     bool `cbor:"2,keyasint,omitempty"` // its launcher was not heard of
+	}
+	// Decided is a decision on a gateway's request. Facts are the results of matching, so that the compiled rules can be
+	// derived again without the payload.
+	Decided struct {
+		Verdict  Verdict     `cbor:"1,keyasint"`
+		Code     Code        `cbor:"2,keyasint,omitempty"`
+		Rules    []string    `cbor:"3,keyasint,omitempty"`
+		Gateway  string      `cbor:"4,keyasint"`
+		Instance ID          `cbor:"5,keyasint,omitempty"`
+		Task     ID          `cbor:"6,keyasint,omitempty"`
+		Agent    string      `cbor:"7,keyasint,omitempty"`
+		Executor string      `cbor:"8,keyasint,omitempty"`
+		Steps    []StepFacts `cbor:"9,keyasint,omitempty"`
+		Effect   Digest      `cbor:"10,keyasint,omitzero"`
+		Facts    Digest      `cbor:"11,keyasint,omitzero"`
+		Policy   Digest      `cbor:"12,keyasint,omitzero"`
+		Permit   ID          `cbor:"13,keyasint,omitempty"`
+		Hash     Digest      `cbor:"14,keyasint,omitzero"` // of the permit's secret
+		Access   ID          `cbor:"15,keyasint,omitempty"`
+		Bytes    int64       `cbor:"16,keyasint,omitempty"`
+		Closure  []ID        `cbor:"17,keyasint,omitempty"` // people whom this step adds to the task's closure
+		NotAfter int64       `cbor:"18,keyasint,omitempty"` // of the permit, Unix nanoseconds
+	}
+	// DenialRepeated counts the repeats of a denial that were answered with its entry.
+	DenialRepeated struct {
+		Entry EntryIndex `cbor:"1,keyasint"`
+		Count int        `cbor:"2,keyasint"`
+	}
+	// AccessOpened is a hold that waits for people.
+	AccessOpened struct {
+		ID       ID     `cbor:"1,keyasint"`
+		Task     ID     `cbor:"2,keyasint,omitempty"` // empty for control steps
+		By       ID     `cbor:"3,keyasint,omitempty"` // the person who asked, for control steps
+		Effect   Digest `cbor:"4,keyasint"`
+		Change   Digest `cbor:"5,keyasint,omitzero"` // the same whatever it is based on
+		Card     Digest `cbor:"6,keyasint"`
+		Shown    Digest `cbor:"7,keyasint,omitzero"` // commitment of the change as people see it
+		Needs    []Need `cbor:"8,keyasint"`
+		Closure  []ID   `cbor:"9,keyasint"`
+		NotAfter int64  `cbor:"10,keyasint"`
+		Zone     Zone   `cbor:"11,keyasint,omitempty"` // the strictest that its steps reach
+		Replaces ID     `cbor:"12,keyasint,omitempty"` // the request that it supersedes
+		Carried  bool   `cbor:"13,keyasint,omitempty"` // votes on Replaces count here: the change is the same
+	}
+	VoteCast struct {
+		Access    ID        `cbor:"1,keyasint"`
+		Person    ID        `cbor:"2,keyasint"`
+		Approve   bool      `cbor:"3,keyasint"`
+		Key       Digest    `cbor:"4,keyasint"` // SHA-256 of the public key
+		Assurance Assurance `cbor:"5,keyasint"`
+		Statement Digest    `cbor:"6,keyasint"` // of the bytes as signed
+	}
+	// AccessMoved is a change of an access request that no vote made.
+	AccessMoved struct {
+		Access ID           `cbor:"1,keyasint"`
+		To     AccessStatus `cbor:"2,keyasint"`
+		Why    Code         `cbor:"3,keyasint,omitempty"`
+		By     ID           `cbor:"4,keyasint,omitempty"`
+		Needs  []Need       `cbor:"5,keyasint,omitempty"` // what the policy in force now asks for instead
+	}
+	// Redeemed is the linearisation point: what was revoked before it is never sent.
+	Redeemed struct {
+		ID       ID     `cbor:"1,keyasint"`
+		Permit   ID     `cbor:"2,keyasint"`
+		NotAfter int64  `cbor:"3,keyasint"`
+		Hash     Digest `cbor:"4,keyasint"`
+	}
+	Recorded struct {
+		Attempt ID      `cbor:"1,keyasint"`
+		Outcome Outcome `cbor:"2,keyasint"`
+		Code    Code    `cbor:"3,keyasint,omitempty"`
+		Receipt Digest  `cbor:"4,keyasint,omitzero"` // commitment of what the upstream said
+	}
+	// ClockConfirmed: an administrator says that the clock is right after a jump.
+	ClockConfirmed struct {
+		By ID `cbor:"1,keyasint"`
+	}
+)
+
+// StepFacts is one step in a decision's leaf, with the results of everything that reads a payload.
+type StepFacts struct {
+	Step    Step   `cbor:"1,keyasint"`
+	Ref     string `cbor:"2,keyasint,omitempty"`
+	Op      RefOp  `cbor:"3,keyasint,omitempty"`
+	Old     []byte `cbor:"4,keyasint,omitempty"`
+	New     []byte `cbor:"5,keyasint,omitempty"`
+	Commits int    `cbor:"6,keyasint,omitempty"`
+	// Outside tells that a path lies outside the grant (scope) or the envelope.
+	OutsideScope    bool         `cbor:"7,keyasint,omitempty"`
+	OutsideEnvelope bool         `cbor:"8,keyasint,omitempty"`
+	Protected       []Pattern    `cbor:"9,keyasint,omitempty"`  // patterns that a changed path matched
+	Runs            bool         `cbor:"10,keyasint,omitempty"` // an effect's pipeline runs what differs from the trusted ref
+	Pushers         []EntryIndex `cbor:"11,keyasint,omitempty"`
+	Signers         []ID         `cbor:"12,keyasint,omitempty"`
+	Findings        []Code       `cbor:"13,keyasint,omitempty"`
+}
+
+func (*Genesis) Kind() string             { return "genesis" }
+func (*RulesActivated) Kind() string      { return "rules.activated" }
+func (*PersonDeclared) Kind() string      { return "person.declared" }
+func (*KeyConfirmed) Kind() string        { return "key.confirmed" }
+func (*GroupDeclared) Kind() string       { return "group.declared" }
+func (*AgentDeclared) Kind() string       { return "agent.declared" }
+func (*UpstreamDeclared) Kind() string    { return "upstream.declared" }
+func (*RepositoryDeclared) Kind() string  { return "repository.declared" }
+func (*EnvironmentDeclared) Kind() string { return "environment.declared" }
+func (*BoundaryDeclared) Kind() string    { return "boundary.declared" }
+func (*Removed) Kind() string             { return "removed" }
+func (*Applied) Kind() string             { return "control.applied" }
+func (*PolicyInstalled) Kind() string     { return "policy.installed" }
+func (*TaskCreated) Kind() string         { return "task.created" }
+func (*TaskEnded) Kind() string           { return "task.ended" }
+func (*AgentChanged) Kind() string        { return "agent.changed" }
+func (*PersonKilled) Kind() string        { return "person.killed" }
+func (*InstanceStarted) Kind() string     { return "instance.started" }
+func (*InstanceEnded) Kind() string       { return "instance.ended" }
+func (*Decided) Kind() string             { return "decision" }
+func (*DenialRepeated) Kind() string      { return "denial.repeated" }
+func (*AccessOpened) Kind() string        { return "access.opened" }
+func (*VoteCast) Kind() string            { return "vote.cast" }
+func (*AccessMoved) Kind() string         { return "access.moved" }
+func (*Redeemed) Kind() string            { return "permit.redeemed" }
+func (*Recorded) Kind() string            { return "attempt.recorded" }
+func (*ClockConfirmed) Kind() string      { return "clock.confirmed" }
+
+// NewEvent gives an empty event of a kind, to decode into; ok is false for a kind that this version does not know.
+func NewEvent(kind string) (_ Event, ok bool) {
+	make, ok := kinds[kind]
+	if !ok {
+		return nil, false
+	}
+	return make(), true
+}
+
+var kinds = map[string]func() Event{
+	"genesis":              func() Event { return new(Genesis) },
+	"rules.activated":      func() Event { return new(RulesActivated) },
+	"person.declared":      func() Event { return new(PersonDeclared) },
+	"key.confirmed":        func() Event { return new(KeyConfirmed) },
+	"group.declared":       func() Event { return new(GroupDeclared) },
+	"agent.declared":       func() Event { return new(AgentDeclared) },
+	"upstream.declared":    func() Event { return new(UpstreamDeclared) },
+	"repository.declared":  func() Event { return new(RepositoryDeclared) },
+	"environment.declared": func() Event { return new(EnvironmentDeclared) },
+	"boundary.declared":    func() Event { return new(BoundaryDeclared) },
+	"removed":              func() Event { return new(Removed) },
+	"control.applied":      func() Event { return new(Applied) },
+	"policy.installed":     func() Event { return new(PolicyInstalled) },
+	"task.created":         func() Event { return new(TaskCreated) },
+	"task.ended":           func() Event { return new(TaskEnded) },
+	"agent.changed":        func() Event { return new(AgentChanged) },
+	"person.killed":        func() Event { return new(PersonKilled) },
+	"instance.started":     func() Event { return new(InstanceStarted) },
+	"instance.ended":       func() Event { return new(InstanceEnded) },
+	"decision":             func() Event { return new(Decided) },
+	"denial.repeated":      func() Event { return new(DenialRepeated) },
+	"access.opened":        func() Event { return new(AccessOpened) },
+	"vote.cast":            func() Event { return new(VoteCast) },
+	"access.moved":         func() Event { return new(AccessMoved) },
+	"permit.redeemed":      func() Event { return new(Redeemed) },
+	"attempt.recorded":     func() Event { return new(Recorded) },
+	"clock.confirmed":      func() Event { return new(ClockConfirmed) },
+}
