@@ -1,0 +1,95 @@
+package authority
+
+import (
+	"encoding/json"
+
+	"github.com/remit-dev/remit"
+)
+
+// Facts are everything that a policy may look at: the input document of Rego. They are a function of the state, the
+// request and the minute, so a verdict over them may be kept and derived again.
+type Facts struct {
+	Org      remit.Org     `json:"org"`
+	Profile  remit.Profile `json:"profile"`
+	Minute   int64         `json:"minute"` // of admission, Unix time / 60
+	Gateway  string        `json:"gateway"`
+	Agent    AgentFacts    `json:"agent"`
+	Task     TaskFacts     `json:"task"`
+	Instance InstanceFacts `json:"instance"`
+	Steps    []StepView    `json:"steps"` // asked steps and their effects
+	Bytes    int64         `json:"bytes"`
+}
+
+// AgentFacts say who acts.
+type AgentFacts struct {
+	Name     string         `json:"name"`
+	Function remit.Function `json:"function"`
+	Owner    remit.ID       `json:"owner"`
+}
+
+// TaskFacts say for what.
+type TaskFacts struct {
+	ID        remit.ID       `json:"id"`
+	Requester remit.ID       `json:"requester"`
+	Envelope  remit.Envelope `json:"envelope"`
+	OpenHolds int            `json:"open_holds"`
+}
+
+// InstanceFacts say from where.
+type InstanceFacts struct {
+	ID          remit.ID          `json:"id"`
+	Confinement remit.Confinement `json:"confinement"`
+	Launcher    remit.ID          `json:"launcher"`
+}
+
+// StepView is one step as policy sees it.
+type StepView struct {
+	Action          remit.Action       `json:"action"`
+	Stage           remit.Stage        `json:"stage"`
+	Zone            remit.Zone         `json:"zone"`
+	Impact          remit.Impact       `json:"impact"`
+	Resource        remit.Resource     `json:"resource"`
+	Effect          bool               `json:"effect"`
+	Tier            string             `json:"tier"`    // of an environment
+	Secrets         string             `json:"secrets"` // of an effect that triggers a build
+	Ref             string             `json:"ref"`
+	DefaultBranch   string             `json:"default_branch"`
+	Op              remit.RefOp        `json:"op"`
+	Commits         int                `json:"commits"`
+	Paths           []remit.PathChange `json:"paths"`
+	Pinned          []remit.PathChange `json:"pinned"`
+	Protected       []remit.Pattern    `json:"protected"` // patterns that a changed path matched
+	OutsideEnvelope bool               `json:"outside_envelope"`
+	Runs            bool               `json:"runs"` // what an effect's pipeline runs differs from the trusted ref
+}
+
+// Encode is the one encoding of f: JSON with the members in the order of the types, no space.
+func (f Facts) Encode() []byte {
+	b, err := json.Marshal(f)
+	if err != nil {
+		panic("authority: facts hold only what JSON can say: " + err.Error())
+	}
+	return b
+}
+
+// Digest is the SHA-256 of Encode.
+func (f Facts) Digest() remit.Digest { return remit.Hash(f.Encode()) }
+
+// Finding is what a policy adds to the compiled rules. It has no way to allow.
+type Finding struct {
+	Verdict  remit.Verdict `json:"verdict"` // Deny, Hold, or Allow for "nothing to add"
+	Code     remit.Code    `json:"code,omitempty"`
+	Rules    []string      `json:"rules,omitempty"`
+	Sentence string        `json:"sentence,omitempty"`
+	Votes    []remit.Need  `json:"votes,omitempty"` // that a hold asks for, besides those of the resource
+	// Limit marks a deny that a replay cannot derive: a time-out, overload. An allow is never of this class.
+	Limit bool `json:"limit,omitempty"`
+}
+
+// Policy judges facts. Implementations are functions of facts alone: the same facts give the same finding.
+type Policy interface {
+	// Digest names the bundle.
+	Digest() remit.Digest
+	// Judge never fails: what goes wrong is a finding that denies, with its code.
+	Judge(Facts) Finding
+}

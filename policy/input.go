@@ -1,0 +1,141 @@
+package policy
+
+import (
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/authority"
+)
+
+// input is facts as Rego sees them: the value of their JSON, built without writing JSON (a test proves them equal).
+// It is used by one Judge only; OPA's values sort themselves when they are first read.
+type input struct {
+	facts   authority.Facts
+	members [][2]*ast.Term // all but steps
+	steps   []*ast.Term
+}
+
+func newInput(f authority.Facts) *input {
+	in := &input{facts: f, steps: make([]*ast.Term, len(f.Steps))}
+	in.members = members{
+		str("org", f.Org), str("profile", f.Profile), num("minute", f.Minute), str("gateway", f.Gateway),
+		obj("agent", str("name", f.Agent.Name), str("function", f.Agent.Function), str("owner", f.Agent.Owner)),
+		obj("task", str("id", f.Task.ID), str("requester", f.Task.Requester), envelope(f.Task.Envelope),
+			num("open_holds", f.Task.OpenHolds)),
+		obj("instance", str("id", f.Instance.ID), str("confinement", f.Instance.Confinement), str("launcher", f.Instance.Launcher)),
+		num("bytes", f.Bytes),
+	}
+	for i := range f.Steps {
+		in.steps[i] = stepTerm(&f.Steps[i])
+	}
+	return in
+}
+
+// of is the input for the package of action: its steps only; all steps for "".
+func (in *input) of(action remit.Action) ast.Value {
+	steps := ast.NullTerm()
+	if in.facts.Steps != nil {
+		var list []*ast.Term
+		for i := range in.steps {
+			if action == "" || in.facts.Steps[i].Action == action {
+				list = append(list, in.steps[i])
+			}
+		}
+		steps = ast.ArrayTerm(list...)
+	}
+	// OPA keeps the slots of the members, so it gets its own slice.
+	return ast.NewObject(append(in.members[:len(in.members):len(in.members)], [2]*ast.Term{key("steps"), steps})...)
+}
+
+type members = [][2]*ast.Term
+
+func stepTerm(s *authority.StepView) *ast.Term {
+	return ast.ObjectTerm(
+		str("action", s.Action), str("stage", s.Stage), str("zone", s.Zone), str("impact", s.Impact.String()),
+		str("resource", s.Resource), boolean("effect", s.Effect), str("tier", s.Tier), str("secrets", s.Secrets),
+		str("ref", s.Ref), str("default_branch", s.DefaultBranch), str("op", s.Op), num("commits", s.Commits),
+		[2]*ast.Term{key("paths"), changes(s.Paths)}, [2]*ast.Term{key("pinned"), changes(s.Pinned)},
+		[2]*ast.Term{key("protected"), patterns(s.Protected)},
+		boolean("outside_envelope", s.OutsideEnvelope), boolean("runs", s.Runs))
+}
+
+func changes(list []remit.PathChange) *ast.Term {
+	if list == nil {
+		return ast.NullTerm()
+	}
+	terms := make([]*ast.Term, len(list))
+	for i := range list {
+		c := &list[i]
+		m := make(members, 1, 7)
+		m[0] = str("path", c.Path)
+		for _, f := range [...]struct{ name, value string }{{"fold", c.Fold}, {"old", c.Old}, {"new", c.New}} {
+			if f.value != "" {
+				m = append(m, str(f.name, f.value))
+			}
+		}
+		if c.OldMode != 0 {
+			m = append(m, num("old_mode", c.OldMode))
+		}
+		if c.NewMode != 0 {
+			m = append(m, num("new_mode", c.NewMode))
+		}
+		if c.Past {
+			m = append(m, boolean("past", true))
+		}
+		terms[i] = ast.ObjectTerm(m...)
+	}
+	return ast.ArrayTerm(terms...)
+}
+
+func envelope(e remit.Envelope) [2]*ast.Term {
+	var m members
+	if len(e.Refs) > 0 {
+		m = append(m, [2]*ast.Term{key("refs"), patterns(e.Refs)})
+	}
+	if len(e.Paths) > 0 {
+		m = append(m, [2]*ast.Term{key("paths"), patterns(e.Paths)})
+	}
+	if e.MaxBytes != 0 {
+		m = append(m, num("max_bytes", e.MaxBytes))
+	}
+	if e.MaxCommits != 0 {
+		m = append(m, num("max_commits", e.MaxCommits))
+	}
+	return obj("envelope", m...)
+}
+
+func patterns(list []remit.Pattern) *ast.Term {
+	if list == nil {
+		return ast.NullTerm()
+	}
+	terms := make([]*ast.Term, len(list))
+	for i, p := range list {
+		terms[i] = text(string(p))
+	}
+	return ast.ArrayTerm(terms...)
+}
+
+func key(name string) *ast.Term { return ast.InternedTerm(name) }
+
+func str[T ~string](name string, v T) [2]*ast.Term { return [2]*ast.Term{key(name), text(string(v))} }
+
+// text is s as encoding/json writes it: each byte that is not UTF-8 becomes U+FFFD.
+func text(s string) *ast.Term {
+	if !utf8.ValidString(s) {
+		s = string([]rune(s))
+	}
+	return ast.StringTerm(s)
+}
+
+func num[T int | int64 | uint32](name string, v T) [2]*ast.Term {
+	return [2]*ast.Term{key(name), ast.NewTerm(ast.Number(strconv.FormatInt(int64(v), 10)))}
+}
+
+func boolean(name string, v bool) [2]*ast.Term { return [2]*ast.Term{key(name), ast.InternedTerm(v)} }
+
+func obj(name string, m ...[2]*ast.Term) [2]*ast.Term {
+	return [2]*ast.Term{key(name), ast.ObjectTerm(m...)}
+}
