@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,15 +50,17 @@ type WorkloadConfig struct {
 	// Dir holds the socket; it serves one instance, has mode 0700 and is made if it is not there.
 	Dir string
 	// UID is the user that the instance runs as: os.Geteuid(), unless the launcher gave it a user of its own.
-	UID    int
+	UID int
+	// Allow judges each connection further: whether its process is part of the instance. Nil: the user is enough.
+	Allow  func(*net.UnixConn) error
 	Source Source
 	Clock  Clock
 	Log    *slog.Logger
 }
 
 // Workload is the SPIFFE Workload API of one instance, in its launcher. It serves X.509-SVIDs and bundles; the JWT and
-// WIT profiles are switched off and answer Unimplemented. Where the instance runs as the launcher's own user, every
-// process of that user can fetch its SVID: peer credentials tell users apart, not programs.
+// WIT profiles are switched off and answer Unimplemented. Peer credentials tell users apart, not programs: where the
+// instance runs as the launcher's own user, Allow keeps the other processes of that user out.
 type Workload struct {
 	workload.UnimplementedSpiffeWorkloadAPIServer
 
@@ -105,7 +108,7 @@ func ServeWorkload(ctx context.Context, c WorkloadConfig) (*Workload, error) {
 	w.stop = stop
 	w.done.Go(func() { w.renew(run) })
 	w.done.Go(func() {
-		if err := w.server.Serve(&peerListener{UnixListener: l, uids: []int{os.Geteuid(), c.UID}, log: w.log}); err != nil {
+		if err := w.server.Serve(&peerListener{UnixListener: l, uids: []int{os.Geteuid(), c.UID}, allow: c.Allow, log: w.log}); err != nil {
 			w.log.Error("serving the Workload API", "err", err)
 		}
 	})
@@ -266,8 +269,9 @@ func listenPrivate(path string, uid int) (*net.UnixListener, error) {
 // peerListener lets in connections of the given users only.
 type peerListener struct {
 	*net.UnixListener
-	uids []int
-	log  *slog.Logger
+	uids  []int
+	allow func(*net.UnixConn) error
+	log   *slog.Logger
 }
 
 // Accept waits for the next connection of one of the users; those of others are closed.
@@ -278,10 +282,12 @@ func (l *peerListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		_, uid, err := PeerPID(conn)
-		for _, ok := range l.uids {
-			if err == nil && uid == ok {
-				return conn, nil
-			}
+		known := err == nil && slices.Contains(l.uids, uid)
+		if known && l.allow != nil {
+			err = l.allow(conn)
+		}
+		if known && err == nil {
+			return conn, nil
 		}
 		l.log.Warn("refused a connection to the Workload API", "uid", uid, "err", err)
 		_ = conn.Close()

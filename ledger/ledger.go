@@ -22,8 +22,9 @@ import (
 const (
 	// MaxLeaf is the largest leaf, in bytes.
 	MaxLeaf = 8 << 10
-	// MaxBatch is the largest number of entries in one Append.
-	MaxBatch = 4096
+	// MaxBatch is the largest number of entries in one Append. One command is never split, and killing what has
+	// thousands of tasks and instances is one.
+	MaxBatch = 1 << 16
 )
 
 // Head is where a log ends.

@@ -186,7 +186,7 @@ func checkHead(rule *ast.Rule, name string) Problems {
 // indexed asks OPA itself: where every member of input has a value that no rule names, a rule that the index knows is
 // not looked at.
 func indexed(c *ast.Compiler, rule *ast.Rule) bool {
-	index := c.RuleIndex(rule.Path())
+	index := c.RuleIndex(rule.Ref().GroundPrefix())
 	if index == nil {
 		return false
 	}

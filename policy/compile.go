@@ -205,7 +205,7 @@ func compile(c *ast.Compiler, modules map[string]*ast.Module) error {
 			if !r.HasPrefix(ast.DefaultRootRef) {
 				return false
 			}
-			if len(c.GetRulesDynamic(r.ConstantPrefix())) == 0 {
+			if len(c.GetRulesDynamicWithOpts(r.ConstantPrefix(), ast.RulesOptions{IncludeHiddenModules: true})) == 0 {
 				problems = append(problems, problemAt(r[0].Location, "%s names nothing in this bundle, so what reads it would never be true; "+
 					"write the name of a rule of the bundle", r))
 			}

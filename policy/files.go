@@ -74,10 +74,10 @@ func Decode(b []byte) ([]remit.PolicyFile, error) {
 		if len(files) == MaxModules {
 			return nil, remit.Errorf(remit.TooLarge, "a policy bundle has at most %d modules", MaxModules)
 		}
-		head, body, _ := bytes.Cut(rest[:min(len(rest), maxModuleName+16)], []byte("\n"))
+		head, _, _ := bytes.Cut(rest[:min(len(rest), maxModuleName+16)], []byte("\n"))
 		name, size, _ := strings.Cut(string(head), " ")
 		n, err := strconv.ParseUint(size, 10, 32)
-		body = rest[min(len(rest), len(head)+1):]
+		body := rest[min(len(rest), len(head)+1):]
 		if err != nil || n >= uint64(len(body)) || body[n] != '\n' {
 			return nil, remit.Errorf(remit.BadRequest, "module %d of the policy bundle is cut off or malformed", len(files)+1)
 		}

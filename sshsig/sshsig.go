@@ -145,7 +145,7 @@ func checkApplication(pub ssh.PublicKey) error {
 		return fmt.Errorf("the FIDO key does not parse: %w", err)
 	}
 	if !strings.HasPrefix(app, "ssh:") {
-		return fmt.Errorf("the FIDO key was made for %q; one for SSH is made for an application that begins with ssh:", app)
+		return fmt.Errorf("the FIDO key was made for %q; one for SSH is made for an application that begins with %q", app, "ssh:")
 	}
 	return nil
 }
