@@ -1,0 +1,376 @@
+package authority
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/remit-dev/remit"
+)
+
+// Apply makes the next entry's event true. An error means that the log is not one that these rules could have written:
+// the fold stops there.
+func Apply(s *State, at int64, e remit.Event) error {
+	n := s.Next
+	if at < s.Now {
+		return fmt.Errorf("entry %d: its time lies before that of the entry before", n)
+	}
+	if _, first := e.(*remit.Genesis); first != (n == 0) {
+		return fmt.Errorf("entry %d: a log begins with its one genesis", n)
+	}
+	if err := s.apply(n, at, e); err != nil {
+		return fmt.Errorf("entry %d, %s: %w", n, e.Kind(), err)
+	}
+	s.prune(at)
+	s.Next, s.Now = n+1, at
+	return nil
+}
+
+func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
+	switch e := e.(type) {
+	case *remit.Genesis:
+		s.Org, s.Origin, s.Verifier, s.Profile = e.Org, e.Origin, e.Verifier, e.Profile
+	case *remit.RulesActivated:
+		if e.Version > remit.Rules {
+			return fmt.Errorf("rules version %d is newer than this release knows (%d); use the release that wrote the log", e.Version, remit.Rules)
+		}
+		s.Rules = e.Version
+	case *remit.PersonDeclared:
+		p := s.People[e.ID]
+		if p == nil {
+			p = &Person{ID: e.ID}
+			s.People[e.ID] = p
+		}
+		p.Name, p.Keys, p.Removed = e.Name, slices.Clone(e.Keys), false
+		p.Changes = append(p.Changes, Change{e.By, n})
+	case *remit.KeyConfirmed:
+		p := s.People[e.Person]
+		if p == nil {
+			return fmt.Errorf("unknown person %s", e.Person)
+		}
+		for i := range p.Keys {
+			if remit.Hash(p.Keys[i].Public) == e.Key {
+				p.Keys[i].Confirmed, p.Keys[i].Since = true, n // in force from here on
+			}
+		}
+	case *remit.GroupDeclared:
+		g := s.Groups[e.Name]
+		if g == nil {
+			g = &Group{}
+			s.Groups[e.Name] = g
+		}
+		g.Members = slices.Clone(e.Members)
+		g.Changes = append(g.Changes, Change{e.By, n})
+	case *remit.AgentDeclared:
+		s.applyAgent(n, e)
+	case *remit.UpstreamDeclared:
+		old := s.Gone["upstream/"+e.Name]
+		if u := s.Upstreams[e.Name]; u != nil {
+			old = u.Changes
+		}
+		s.Upstreams[e.Name] = &Upstream{*e, append(old, Change{e.By, n})}
+	case *remit.RepositoryDeclared:
+		old := s.Gone["repository/"+e.Name]
+		if r := s.Repositories[e.Name]; r != nil {
+			old = r.Changes
+		}
+		s.Repositories[e.Name] = &Repository{*e, append(old, Change{e.By, n})}
+	case *remit.EnvironmentDeclared:
+		old := s.Gone["environment/"+e.Name]
+		if v := s.Environments[e.Name]; v != nil {
+			old = v.Changes
+		}
+		s.Environments[e.Name] = &Environment{*e, append(old, Change{e.By, n})}
+	case *remit.BoundaryDeclared:
+		old := s.Gone["boundary/"+e.Name]
+		if b := s.Boundaries[e.Name]; b != nil {
+			old = b.Changes
+		}
+		s.Boundaries[e.Name] = &Boundary{*e, append(old, Change{e.By, n})}
+	case *remit.Removed:
+		return s.applyRemoved(n, e)
+	case *remit.Applied:
+		s.Set, s.SetEntry = e.Set, n
+		if a := s.Accesses[e.Access]; a != nil {
+			s.moveAccess(a, remit.AccessUsed, "")
+		}
+	case *remit.PolicyInstalled:
+		s.Policy = e.Bundle
+		if !slices.Contains(s.Policies, e.Bundle) {
+			s.Policies = append(s.Policies, e.Bundle)
+		}
+		s.PolicyChanges = append(s.PolicyChanges, Change{e.By, n})
+	case *remit.TaskCreated:
+		if s.Tasks[e.ID] != nil {
+			return fmt.Errorf("task %s exists", e.ID)
+		}
+		if e.Parent != "" && s.Tasks[e.Parent] == nil {
+			return fmt.Errorf("unknown parent %s", e.Parent)
+		}
+		a := s.Agents[e.Agent]
+		if a == nil {
+			return fmt.Errorf("unknown agent %s", e.Agent)
+		}
+		t := &Task{TaskCreated: *e, Entry: n, Status: remit.TaskOpen}
+		t.Closure = add(t.Closure, e.Requester, a.Owner)
+		s.Tasks[e.ID], s.LiveTasks[e.ID] = t, true
+	case *remit.TaskEnded:
+		t := s.Tasks[e.Task]
+		if t == nil || !s.LiveTasks[e.Task] {
+			return fmt.Errorf("task %s is not live", e.Task)
+		}
+		t.Status = e.Status
+		delete(s.LiveTasks, e.Task)
+	case *remit.AgentChanged:
+		a := s.Agents[e.Agent]
+		if a == nil || a.Status == remit.AgentRetired {
+			return fmt.Errorf("agent %s does not exist or is retired", e.Agent)
+		}
+		a.Status = e.Status
+		a.Changes = append(a.Changes, Change{e.By, n})
+	case *remit.PersonKilled:
+		p := s.People[e.Person]
+		if p == nil {
+			return fmt.Errorf("unknown person %s", e.Person)
+		}
+		p.Killed = true
+		p.Changes = append(p.Changes, Change{e.By, n})
+	case *remit.InstanceStarted:
+		t := s.Tasks[e.Task]
+		if t == nil || !s.TaskLive(e.Task, at) {
+			return fmt.Errorf("task %s is not live", e.Task)
+		}
+		s.Instances[e.ID] = &Instance{*e}
+		t.Status = remit.TaskOpen
+		for p := t; p != nil; p = s.Tasks[p.Parent] {
+			p.Closure = add(p.Closure, e.Launcher)
+		}
+		if e.Confinement == remit.ConfineNone && !slices.Contains(t.Hosts, e.Host) {
+			t.Hosts = append(t.Hosts, e.Host)
+		}
+	case *remit.InstanceEnded:
+		i := s.Instances[e.Instance]
+		if i == nil {
+			return fmt.Errorf("instance %s does not run", e.Instance)
+		}
+		delete(s.Instances, e.Instance)
+		if s.LiveTasks[i.Task] && len(s.HoldsOf(i.Task)) > 0 && len(s.InstancesOf(i.Task)) == 0 {
+			s.Tasks[i.Task].Status = remit.TaskWaiting
+		}
+	case *remit.Decided:
+		return s.applyDecided(n, at, e)
+	case *remit.DenialRepeated, *remit.ClockConfirmed:
+	case *remit.AccessOpened:
+		t := s.Tasks[e.Task]
+		if s.Accesses[e.ID] != nil || e.Task != "" && (t == nil || !s.LiveTasks[e.Task] || t.held == nil) {
+			return fmt.Errorf("access request %s exists, or rests on no held decision of a live task", e.ID)
+		}
+		a := &Access{AccessOpened: *e, Entry: n, At: at, Status: remit.AccessOpen}
+		s.Accesses[e.ID], s.OpenHolds[e.ID] = a, true
+		a.Decision = n
+		if t != nil {
+			// The decision that opened it is the nearest one before; only voids of replaced requests lie between.
+			h := t.held
+			t.held = nil
+			a.Decision, a.Steps, a.Agent, a.Instance, a.Launcher, a.Confined = h.entry, h.steps, h.agent, h.instance, h.launcher, h.confined
+			for _, f := range h.steps {
+				if f.Ref != "" && !f.Step.Effect {
+					a.Refs = append(a.Refs, f.Ref)
+				}
+			}
+			slices.Sort(a.Refs)
+		}
+		if old := s.Accesses[e.Replaces]; e.Carried && old != nil {
+			a.Votes, a.SelfAt = slices.Clone(old.Votes), old.SelfAt
+		}
+	case *remit.VoteCast:
+		a := s.Accesses[e.Access]
+		if a == nil || a.Status != remit.AccessOpen {
+			return fmt.Errorf("access request %s is not open", e.Access)
+		}
+		a.Votes = append(a.Votes, Vote{e.Person, e.Approve, e.Key, e.Assurance, n})
+		if e.Approve && e.Assurance == remit.AssuranceSelf && a.SelfAt == 0 {
+			a.SelfAt = at + int64(SoloDelay)
+		}
+	case *remit.AccessMoved:
+		a := s.Accesses[e.Access]
+		if a == nil || !s.OpenHolds[e.Access] {
+			return fmt.Errorf("access request %s has ended", e.Access)
+		}
+		if e.Needs != nil {
+			a.Needs = e.Needs
+		}
+		s.moveAccess(a, e.To, e.Why)
+	case *remit.Redeemed:
+		p := s.Permits[e.Permit]
+		if p == nil {
+			return fmt.Errorf("permit %s does not exist or was redeemed", e.Permit)
+		}
+		if !s.permitLive(p, at) {
+			return fmt.Errorf("the authority of permit %s has ended", e.Permit)
+		}
+		if a := s.Accesses[p.Access]; a != nil {
+			if a.Status != remit.AccessMet {
+				return fmt.Errorf("access request %s is %s", p.Access, a.Status)
+			}
+			s.moveAccess(a, remit.AccessReserved, "")
+		}
+		delete(s.Permits, e.Permit)
+		s.Attempts[e.ID] = &Attempt{Permit: *p, ID: e.ID, Hash: e.Hash, NotAfter: e.NotAfter}
+	case *remit.Recorded:
+		at := s.Attempts[e.Attempt]
+		if at == nil {
+			return fmt.Errorf("attempt %s does not exist or has its outcome", e.Attempt)
+		}
+		if a := s.Accesses[at.Access]; a != nil {
+			a.Outcome = e.Outcome
+		}
+		delete(s.Attempts, e.Attempt)
+	default:
+		return fmt.Errorf("this release does not know such entries")
+	}
+	return nil
+}
+
+func (s *State) moveAccess(a *Access, to remit.AccessStatus, why remit.Code) {
+	a.Status = to
+	if why != "" {
+		a.Why = why
+	}
+	if to == remit.AccessUsed || to == remit.AccessVoid {
+		delete(s.OpenHolds, a.ID)
+		a.Steps = nil
+	}
+}
+
+func (s *State) applyAgent(n remit.EntryIndex, e *remit.AgentDeclared) {
+	a := s.Agents[e.Name]
+	if a == nil {
+		a = &Agent{Status: remit.AgentActive}
+		s.Agents[e.Name] = a
+	}
+	if len(a.Owners) == 0 || a.Owner != e.Owner {
+		a.Owners = append(a.Owners, Change{e.Owner, n})
+	}
+	a.AgentDeclared = *e
+	a.Changes = append(a.Changes, Change{e.By, n})
+	for id := range s.LiveTasks {
+		if t := s.Tasks[id]; t.Agent == e.Name {
+			t.Closure = add(t.Closure, e.Owner)
+		}
+	}
+}
+
+func (s *State) applyRemoved(n remit.EntryIndex, e *remit.Removed) error {
+	switch e.What {
+	case "person":
+		p := s.People[remit.ID(e.Name)]
+		if p == nil {
+			return fmt.Errorf("unknown person %s", e.Name)
+		}
+		p.Removed = true
+		p.Changes = append(p.Changes, Change{e.By, n})
+	case "group":
+		if g := s.Groups[e.Name]; g != nil {
+			g.Members = nil
+			g.Changes = append(g.Changes, Change{e.By, n})
+		}
+	case "agent":
+		a := s.Agents[e.Name]
+		if a == nil {
+			return fmt.Errorf("unknown agent %s", e.Name)
+		}
+		a.Status = remit.AgentRetired
+		a.Changes = append(a.Changes, Change{e.By, n})
+	case "upstream":
+		if u := s.Upstreams[e.Name]; u != nil {
+			s.Gone["upstream/"+e.Name] = append(u.Changes, Change{e.By, n})
+		}
+		delete(s.Upstreams, e.Name)
+	case "repository":
+		if r := s.Repositories[e.Name]; r != nil {
+			s.Gone["repository/"+e.Name] = append(r.Changes, Change{e.By, n})
+		}
+		delete(s.Repositories, e.Name)
+	case "environment":
+		if v := s.Environments[e.Name]; v != nil {
+			s.Gone["environment/"+e.Name] = append(v.Changes, Change{e.By, n})
+		}
+		delete(s.Environments, e.Name)
+	case "boundary":
+		if b := s.Boundaries[e.Name]; b != nil {
+			s.Gone["boundary/"+e.Name] = append(b.Changes, Change{e.By, n})
+		}
+		delete(s.Boundaries, e.Name)
+	default:
+		return fmt.Errorf("%q is nothing that is declared", e.What)
+	}
+	return nil
+}
+
+func (s *State) applyDecided(n remit.EntryIndex, at int64, e *remit.Decided) error {
+	t := s.Tasks[e.Task]
+	if e.Verdict != remit.Deny && (t == nil || !s.LiveTasks[e.Task]) {
+		return fmt.Errorf("%s without a live task", e.Verdict)
+	}
+	by := &held{entry: n, agent: e.Agent, steps: e.Steps}
+	if a := s.Accesses[e.Access]; a != nil && e.Executor != "" {
+		by.agent, by.instance, by.launcher, by.confined = a.Agent, a.Instance, a.Launcher, a.Confined
+	} else if i := s.Instances[e.Instance]; i != nil {
+		by.instance, by.launcher, by.confined = i.ID, i.Launcher, i.Confinement
+	}
+	if a := s.Agents[by.agent]; a != nil {
+		a.LastUse = at
+	}
+	if t != nil {
+		t.Used.Decisions++
+		t.held = nil
+		for p := t; p != nil; p = s.Tasks[p.Parent] {
+			p.Closure = add(p.Closure, e.Closure...)
+		}
+	}
+	switch e.Verdict {
+	case remit.Hold:
+		t.held = by
+	case remit.Allow:
+		if s.Permits[e.Permit] != nil {
+			return fmt.Errorf("permit %s exists", e.Permit)
+		}
+		p := &Permit{Decision: n, Hash: e.Hash, NotAfter: e.NotAfter, Instance: e.Instance, Launcher: by.launcher, Task: e.Task,
+			Agent: by.agent, Executor: e.Executor, Access: e.Access, Bytes: e.Bytes}
+		for _, f := range e.Steps {
+			if !f.Step.Effect && !slices.Contains(p.Steps, f.Step) {
+				p.Steps = append(p.Steps, f.Step)
+			}
+		}
+		s.Permits[e.Permit] = p
+		s.PermitAge = append(s.PermitAge, e.Permit)
+		t.Used.Bytes += e.Bytes
+		if slices.ContainsFunc(e.Steps, func(f remit.StepFacts) bool { return f.Step.Action == "source.push" }) {
+			s.Pushes[n] = Push{Agent: by.agent, Task: e.Task, Launcher: by.launcher}
+		}
+	}
+	return nil
+}
+
+// held is a hold that an access.opened of the same command may follow.
+type held struct {
+	entry    remit.EntryIndex
+	steps    []remit.StepFacts
+	agent    string
+	instance remit.ID
+	launcher remit.ID
+	confined remit.Confinement
+}
+
+// prune forgets permits that nobody redeemed in time. Their decisions stay in the log.
+func (s *State) prune(at int64) {
+	for len(s.PermitAge) > 0 {
+		id := s.PermitAge[0]
+		p := s.Permits[id]
+		if p != nil && at < p.NotAfter {
+			return
+		}
+		delete(s.Permits, id)
+		s.PermitAge = s.PermitAge[1:]
+	}
+}

@@ -1,0 +1,262 @@
+package authority
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/remit-dev/remit"
+)
+
+// Command is anything that may change State. A command is stored beside the log as the payload that its first entry
+// commits to, so that every decision can be derived again; texts and secrets stand in it as commitments and hashes.
+type Command interface{ name() string }
+
+// Init is genesis; only the command line of a fresh directory makes it, never the network.
+type Init struct {
+	Org      remit.Org
+	Origin   string
+	Verifier string
+	Profile  remit.Profile
+	OPA      string
+	Admins   []remit.PersonDeclared
+	Policy   remit.Digest
+}
+
+// Set is a set of declarations with people as ids and texts as commitments. Members keep the order in which they were
+// declared, so that an error can name its place.
+type Set struct {
+	People       []remit.PersonDeclared
+	Groups       []remit.GroupDeclared
+	Agents       []remit.AgentDeclared
+	Upstreams    []remit.UpstreamDeclared
+	Repositories []remit.RepositoryDeclared
+	Environments []remit.EnvironmentDeclared
+	Boundaries   []remit.BoundaryDeclared
+	Policy       remit.Digest // zero: as it is
+	// PolicyWidens is why the new bundle may allow what the old one did not; empty when it only adds modules.
+	PolicyWidens string
+}
+
+type (
+	// ApplySet puts declarations in force. Access is set when a second administrator has approved it.
+	ApplySet struct {
+		By     remit.ID
+		Set    Set
+		Access remit.ID
+	}
+	// CreateTask requests work. For is in nanoseconds; 0 is 8 hours.
+	CreateTask struct {
+		By       remit.ID
+		Agent    string
+		Intent   remit.Digest
+		Scope    []remit.Scope
+		Envelope remit.Envelope
+		Budget   remit.Budget
+		For      int64
+	}
+	// EndTask completes or cancels a task. By is a person, or Instance its own instance.
+	EndTask struct {
+		By        remit.ID
+		Instance  remit.ID
+		Task      remit.ID
+		Status    remit.TaskStatus
+		DropHolds bool
+	}
+	// Kill ends a task, an agent's or a person's authority at once.
+	Kill struct {
+		By   remit.ID
+		What string // task | agent | person
+		ID   remit.ID
+	}
+	// ChangeAgent suspends, resumes or retires.
+	ChangeAgent struct {
+		By    remit.ID
+		Agent string
+		To    remit.AgentStatus
+	}
+	// StartInstance is what a launcher asks for.
+	StartInstance struct {
+		By          remit.ID
+		Task        remit.ID
+		Confinement remit.Confinement
+		Secret      remit.Digest
+		Host        remit.Digest
+	}
+	// EndInstance: the command ended, or its launcher was not heard of.
+	EndInstance struct {
+		Instance remit.ID
+		Lost     bool
+	}
+	// Authorize is a gateway's request. Judged is what the policy found over the facts of the caller's own state.
+	Authorize struct {
+		Request remit.Request
+		Hash    remit.Digest // of the permit's secret, should there be one
+		Judged  *Judged      `json:"-"`
+	}
+	// Redeem spends a permit; Proof is the hash of the secret that was shown.
+	Redeem struct {
+		Permit remit.ID
+		Proof  remit.Digest
+		Hash   remit.Digest // of the attempt's secret
+	}
+	// Record says what came of an attempt.
+	Record struct {
+		Attempt remit.ID
+		Outcome remit.Outcome
+		Code    remit.Code
+		Receipt remit.Digest
+	}
+	// CastVote is a signed statement.
+	CastVote struct {
+		Access    remit.ID
+		Person    remit.ID
+		Statement []byte
+		Signature []byte // armored SSHSIG
+		Host      remit.Digest
+		Loopback  bool
+	}
+	// ConfirmKey proves a new key of a person with an older one: a signature over ConfirmStatement.
+	ConfirmKey struct {
+		Person    remit.ID
+		Key       remit.Digest
+		Signature []byte
+	}
+	// CountDenials reports repeats of a denial.
+	CountDenials struct {
+		Entry remit.EntryIndex
+		Count int
+	}
+	// ConfirmClock lets decisions go on after the clock jumped.
+	ConfirmClock struct{ By remit.ID }
+	// Tick makes true what time alone decides.
+	Tick struct{}
+)
+
+func (*Init) name() string          { return "init" }
+func (*ApplySet) name() string      { return "apply" }
+func (*CreateTask) name() string    { return "task.create" }
+func (*EndTask) name() string       { return "task.end" }
+func (*Kill) name() string          { return "kill" }
+func (*ChangeAgent) name() string   { return "agent.change" }
+func (*StartInstance) name() string { return "instance.start" }
+func (*EndInstance) name() string   { return "instance.end" }
+func (*Authorize) name() string     { return "authorize" }
+func (*Redeem) name() string        { return "redeem" }
+func (*Record) name() string        { return "record" }
+func (*CastVote) name() string      { return "vote" }
+func (*ConfirmKey) name() string    { return "key.confirm" }
+func (*CountDenials) name() string  { return "denials.count" }
+func (*ConfirmClock) name() string  { return "clock.confirm" }
+func (*Tick) name() string          { return "tick" }
+
+func newCommand(name string) Command {
+	for _, c := range []Command{&Init{}, &ApplySet{}, &CreateTask{}, &EndTask{}, &Kill{}, &ChangeAgent{}, &StartInstance{},
+		&EndInstance{}, &Authorize{}, &Redeem{}, &Record{}, &CastVote{}, &ConfirmKey{}, &CountDenials{}, &ConfirmClock{}, &Tick{}} {
+		if c.name() == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// maxCommand bounds a stored command: a push of 100,000 changed paths fits.
+const maxCommand = 32 << 20
+
+type envelope struct {
+	Command string          `json:"command"`
+	Body    json.RawMessage `json:"body"`
+}
+
+// EncodeCommand is the stored form of c.
+func EncodeCommand(c Command) ([]byte, error) {
+	body, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encoding command %s: %w", c.name(), err)
+	}
+	if replaced(body) {
+		return nil, remit.Errorf(remit.BadRequest, "a text in %s is not UTF-8, so it could not be read again as it is", c.name())
+	}
+	return json.Marshal(envelope{c.name(), body})
+}
+
+// replaced tells whether encoding/json wrote the escape for U+FFFD, which it does in the place of bytes that are not
+// UTF-8 only: a command that is decided is the one that is stored.
+func replaced(body []byte) bool {
+	const escape = `\ufffd`
+	for i := 0; ; i++ {
+		n := bytes.Index(body[i:], []byte(escape))
+		if n < 0 {
+			return false
+		}
+		i += n
+		before := len(body[:i]) - len(bytes.TrimRight(body[:i], `\`))
+		if before%2 == 0 { // otherwise the backslash itself was escaped
+			return true
+		}
+	}
+}
+
+// DecodeCommand reads what EncodeCommand wrote and nothing else.
+func DecodeCommand(b []byte) (Command, error) {
+	var e envelope
+	if err := remit.DecodeStrict(bytes.NewReader(b), maxCommand, &e); err != nil {
+		return nil, err
+	}
+	c := newCommand(e.Command)
+	if c == nil {
+		return nil, fmt.Errorf("command %q is not one of this version", e.Command)
+	}
+	if err := remit.DecodeStrict(bytes.NewReader(e.Body), maxCommand, c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Judged is a finding with what it was judged on; Decide refuses one whose digests are not those that it computes.
+type Judged struct {
+	Facts, Policy remit.Digest
+	Finding       Finding
+}
+
+// Stale is returned by Decide when there is no finding, or it does not fit the state: judge these facts and try again.
+type Stale struct{ Facts Facts }
+
+func (*Stale) Error() string { return "authority: the facts changed; judge them again" }
+
+// Result is what Decide says to the caller. It is true only once the events are durable.
+type Result struct {
+	Decision   remit.Decision
+	Attempt    remit.Attempt // without its secret
+	Redemption *Redemption
+	ID         remit.ID // of what was created
+	Changes    []remit.Change
+}
+
+// Redemption is the token without which no credential can be had. Its members are unexported: only Decide makes one,
+// and only engine calls Decide (a test of the architecture holds that).
+type Redemption struct {
+	attempt  remit.ID
+	task     remit.ID
+	steps    []remit.Step
+	zone     remit.Zone
+	notAfter int64
+}
+
+// Valid is false for nil and for the zero value, which any package can make; a broker refuses those.
+func (r *Redemption) Valid() bool { return r != nil && r.attempt != "" && len(r.steps) > 0 }
+
+// Attempt is the attempt that this redemption is of.
+func (r *Redemption) Attempt() remit.ID { return r.attempt }
+
+// Task is whose grant it rests on.
+func (r *Redemption) Task() remit.ID { return r.task }
+
+// Steps are the asked steps, without effects.
+func (r *Redemption) Steps() []remit.Step { return append([]remit.Step(nil), r.steps...) }
+
+// Zone is the one zone that a credential for it may serve.
+func (r *Redemption) Zone() remit.Zone { return r.zone }
+
+// NotAfter is when the attempt ends, Unix nanoseconds.
+func (r *Redemption) NotAfter() int64 { return r.notAfter }

@@ -1,0 +1,172 @@
+package authority_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/authority"
+	"github.com/remit-dev/remit/ledger"
+)
+
+// FuzzDecide reads bytes as a sequence of commands on a small world and checks the log that comes of them.
+func FuzzDecide(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 1, 0, 1, 2, 0, 3, 0, 4, 0, 5, 0})
+	f.Add([]byte{0, 3, 2, 9, 6, 1, 7, 2, 3, 3, 4, 0, 5, 1, 8, 40})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 120 {
+			return
+		}
+		w := newWorld(t, []remit.Profile{remit.Team, remit.Solo, remit.Demo}[len(b)%3])
+		w.quick = true
+		check, read := newChecker(), 0
+		var callers []caller
+		requests := map[remit.ID]remit.Request{}
+		for i := 0; i+1 < len(b); i += 2 {
+			op, arg := b[i]%11, int(b[i+1])
+			who := remit.ID("p-" + names[arg%len(names)])
+			switch {
+			case op == 0:
+				agent := []string{"coder", "merger", "critic", "pilot"}[arg%4]
+				res, err := w.do(&authority.CreateTask{By: []remit.ID{"p-mia", "p-noa"}[arg/4%2], Agent: agent})
+				if err == nil {
+					callers = append(callers, w.launch(res.ID, agent, w.s.Tasks[res.ID].Requester))
+				}
+			case op <= 2 && len(callers) > 0:
+				c := callers[arg%len(callers)]
+				r := push(c, []string{branch(c, "x"), "refs/heads/main"}[arg/8%2], []string{"1", "2"}[arg/16%2], []string{"a", workflow}[arg/32%2])
+				r.Steps[0].Action = []remit.Action{"source.push", "source.merge"}[arg/64%2]
+				if d := w.ask(r); d.Access != "" {
+					requests[d.Access] = r
+				}
+			case op == 3 && len(w.s.OpenHolds) > 0:
+				open := ids(w.s.OpenHolds)
+				k := soft(names[arg%len(names)])
+				if arg > 100 {
+					k = touch(names[arg%len(names)])
+				}
+				_, _ = w.do(w.ballot(open[arg/8%len(open)], names[arg%len(names)], k, arg%5 > 0))
+			case op == 4 && len(w.s.OpenHolds) > 0:
+				open := ids(w.s.OpenHolds)
+				id := open[arg%len(open)]
+				w.ask(w.claim(id, requests[id]))
+			case op == 5 && len(w.s.Permits) > 0:
+				_, _ = w.do(&authority.Redeem{Permit: ids(w.s.Permits)[arg%len(w.s.Permits)], Proof: remit.Hash(secret[:]), Hash: proof})
+			case op == 6 && len(w.s.Attempts) > 0:
+				_, _ = w.do(&authority.Record{Attempt: ids(w.s.Attempts)[arg%len(w.s.Attempts)], Outcome: []remit.Outcome{remit.Done, remit.NotApplied}[arg/8%2]})
+			case op == 7 && len(w.s.Instances) > 0:
+				_, _ = w.do(&authority.EndInstance{Instance: ids(w.s.Instances)[arg%len(w.s.Instances)]})
+			case op == 8 && len(w.s.Tasks) > 0:
+				_, _ = w.do(&authority.Kill{By: who, What: []string{"task", "person", "agent"}[arg%3], ID: []remit.ID{ids(w.s.Tasks)[arg%len(w.s.Tasks)], who, "coder"}[arg%3]})
+			case op == 9:
+				w.later(time.Duration(arg) * time.Minute).tick()
+			case op == 10:
+				s := clone(w.set)
+				without(who)(&s)
+				_, _ = w.do(&authority.ApplySet{By: "p-ada", Set: s})
+			}
+			var last *remit.Decided
+			for ; read < len(w.log); read++ {
+				if wrong := check.read(read, w.log[read].at, w.log[read].event); wrong != "" {
+					t.Fatalf("entry %d: %s", read, wrong)
+				}
+				switch e := w.log[read].event.(type) {
+				case *remit.Decided:
+					last = e
+				case *remit.AccessOpened:
+					check.hold(last, e.ID)
+				}
+			}
+		}
+		w.replay()
+	})
+}
+
+// FuzzDecodeCommand: whatever is read is written and read again as the same, and can be decided without a panic.
+func FuzzDecodeCommand(f *testing.F) {
+	w := newWorld(f, remit.Team)
+	c := w.task("coder", "p-mia")
+	for _, cmd := range []authority.Command{&authority.Tick{}, &authority.ApplySet{By: "p-ada", Set: w.set}, &authority.Authorize{Request: push(c, branch(c, "x"), "1", "a")},
+		&authority.CreateTask{By: "p-mia", Agent: "coder"}, &authority.Kill{By: "p-ada", What: "person", ID: "p-mia"}, &authority.CastVote{Access: "A-1"}, &authority.ConfirmKey{Person: "p-mia"},
+		&authority.EndTask{Task: c.Task}, &authority.Redeem{Permit: "P-1"}, &authority.Record{Attempt: "X-1"}, &authority.Init{Org: "x"}, &authority.ChangeAgent{Agent: "coder"},
+		&authority.StartInstance{Task: c.Task}, &authority.EndInstance{Instance: c.Instance}, &authority.CountDenials{Entry: 1, Count: 1}, &authority.ConfirmClock{By: "p-ada"}} {
+		b, err := authority.EncodeCommand(cmd)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := authority.DecodeCommand(b)
+		if err != nil {
+			return
+		}
+		once, err := authority.EncodeCommand(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := authority.DecodeCommand(once)
+		if err != nil {
+			t.Fatal(err)
+		}
+		twice, err := authority.EncodeCommand(again)
+		if err != nil || !bytes.Equal(once, twice) {
+			t.Fatalf("%s\n%s\n%v", once, twice, err)
+		}
+		before := w.s.Encode()
+		events, _, err := authority.Decide(w.s, w.now, c)
+		var stale *authority.Stale
+		if errors.As(err, &stale) {
+			c.(*authority.Authorize).Judged = &authority.Judged{Facts: stale.Facts.Digest(), Policy: w.s.Policy, Finding: authority.Finding{Verdict: remit.Allow}}
+			events, _, err = authority.Decide(w.s, w.now, c)
+		}
+		if err != nil && events != nil || !bytes.Equal(before, w.s.Encode()) {
+			t.Fatal("events beside an error, or a state that Decide changed")
+		}
+		for _, e := range events {
+			if _, err := ledger.Encode(ledger.Leaf{At: w.now, Event: e}); err != nil {
+				t.Fatalf("%s cannot be recorded: %v", e.Kind(), err)
+			}
+		}
+	})
+}
+
+// FuzzApply: no event makes Apply panic, and what it refuses at the door it leaves alone.
+func FuzzApply(f *testing.F) {
+	base := newWorld(f, remit.Team)
+	c := base.task("coder", "p-mia")
+	id, r := held(base, c)
+	base.vote(id, "noa", soft("noa"), true)
+	base.redeem(base.allow(base.claim(id, r)).Permit.ID)
+	for _, e := range base.log {
+		f.Add(e.bytes)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := ledger.Decode(b)
+		if err != nil {
+			return
+		}
+		s := authority.New()
+		for _, e := range base.log {
+			old, err := ledger.Decode(e.bytes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := authority.Apply(s, e.at, old.Event); err != nil {
+				t.Fatal(err)
+			}
+		}
+		at := max(l.At.UnixNano(), s.Now)
+		next := s.Next
+		if err := authority.Apply(s, at, l.Event); (err == nil) != (s.Next == next+1) {
+			t.Fatalf("%v, and the next entry is %d after %d", err, s.Next, next)
+		}
+		if err := authority.Apply(s, at-1, &remit.ClockConfirmed{}); s.Now == at && err == nil {
+			t.Fatal("time runs backwards")
+		}
+		_ = s.Encode()
+		_, _, _ = authority.Decide(s, time.Unix(0, at), &authority.Tick{})
+	})
+}

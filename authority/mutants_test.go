@@ -1,0 +1,93 @@
+package authority_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// mutant is one edit of the package's source that breaks a rule.
+type mutant struct{ file, rule, old, new string }
+
+// mutantTests are the tests that judge mutants; they take about a second.
+const mutantTests = "^(TestDefaultDeny|TestShape|TestScope|TestBoundary|TestAuthorship|TestApproval|TestHolds|TestVote|TestConfirmKey|TestSolo|TestDemo|TestClosure|TestGenesis|TestTask|TestParents|TestApply.*|TestLife.*|TestCommands|TestKill|TestDiff.*)$"
+
+// TestMutants shows that every compiled rule is tested: with the rule broken, a test fails.
+func TestMutants(t *testing.T) {
+	if os.Getenv("REMIT_MUTANTS") != "1" {
+		t.Skip("this compiles the package once for each mutant, which takes minutes; REMIT_MUTANTS=1 runs it")
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := make(chan int)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for i := range work {
+				m := mutants[i]
+				if why := survives(t.TempDir(), here, m); why != "" {
+					t.Errorf("%s, %s: %q: %s", m.file, m.rule, m.old, why)
+				}
+			}
+		})
+	}
+	for i := range mutants {
+		if only := os.Getenv("REMIT_MUTANT"); only == "" || strings.Contains(mutants[i].file+" "+mutants[i].rule, only) {
+			work <- i
+		}
+	}
+	close(work)
+	wg.Wait()
+}
+
+// survives is why a mutant is not caught; empty: it is.
+func survives(dir, here string, m mutant) string {
+	path := filepath.Join(here, m.file)
+	source, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	if n := strings.Count(string(source), m.old); n != 1 {
+		return fmt.Sprintf("the text stands %d times; a mutant changes one place", n)
+	}
+	changed, overlay, bin := filepath.Join(dir, m.file), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "mutant.test")
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {path: changed}})
+	if err != nil {
+		return err.Error()
+	}
+	for name, body := range map[string]string{changed: strings.Replace(string(source), m.old, m.new, 1), overlay: string(replace)} {
+		if err := os.WriteFile(name, []byte(body), 0o600); err != nil {
+			return err.Error()
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-gcflags=-N -l", "-ldflags=-s -w", "-overlay", overlay, "-o", bin, ".")
+	build.Dir = here
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Sprintf("it does not compile: %v\n%s", err, out)
+	}
+	defer os.Remove(bin)
+	run := exec.CommandContext(ctx, bin, "-test.short", "-test.failfast", "-test.run", mutantTests)
+	run.Dir = here
+	run.Env = append(os.Environ(), "REMIT_MUTANTS=")
+	out, err := run.CombinedOutput()
+	var failed *exec.ExitError
+	switch {
+	case err == nil:
+		return "it survives: no test fails"
+	case !errors.As(err, &failed):
+		return fmt.Sprintf("it could not be run: %v\n%s", err, out)
+	}
+	return ""
+}

@@ -1,0 +1,299 @@
+// Package authority is the pure state machine of Remit: State, Apply (what a fact means) and Decide (which facts a
+// command makes true, or why not). Both are functions of their arguments: no clock, randomness, I/O, goroutines or map
+// order. The rules that no policy can override are here; a policy's finding can only narrow them.
+package authority
+
+import (
+	"encoding/json"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/remit-dev/remit"
+)
+
+// State is one organisation's authority after a prefix of its log. Only Apply changes it; everybody else reads.
+type State struct {
+	Org      remit.Org
+	Origin   string
+	Verifier string
+	Profile  remit.Profile
+	Rules    int
+	Next     remit.EntryIndex // entries applied so far: the index of the next one
+	Now      int64            // time of the last entry, Unix nanoseconds
+
+	Policy        remit.Digest
+	Policies      []remit.Digest // every one that was ever in force, oldest first
+	PolicyChanges []Change
+	Set           remit.Digest     // of the declarations in force
+	SetEntry      remit.EntryIndex // that put them in force
+
+	People       map[remit.ID]*Person
+	Groups       map[string]*Group
+	Agents       map[string]*Agent
+	Upstreams    map[string]*Upstream
+	Repositories map[string]*Repository
+	Environments map[string]*Environment
+	Boundaries   map[string]*Boundary
+	Gone         map[string][]Change // changes of upstreams, repositories, environments and boundaries that were removed, by KIND/NAME
+
+	Tasks     map[remit.ID]*Task
+	LiveTasks map[remit.ID]bool // those of Tasks that have not ended
+	Instances map[remit.ID]*Instance
+	Accesses  map[remit.ID]*Access
+	OpenHolds map[remit.ID]bool // those of Accesses that are neither used nor void
+	Permits   map[remit.ID]*Permit
+	PermitAge []remit.ID // permits in the order of their decisions
+	Attempts  map[remit.ID]*Attempt
+	Pushes    map[remit.EntryIndex]Push
+}
+
+// Change says who changed a thing, and in which entry. Whoever changed what a decision reads, after the work was
+// requested, is in that decision's closure (R3).
+type Change struct {
+	By    remit.ID
+	Entry remit.EntryIndex
+}
+
+// Person is a declared human.
+type Person struct {
+	ID      remit.ID
+	Name    remit.Digest
+	Keys    []remit.Key
+	Killed  bool
+	Removed bool
+	Changes []Change
+}
+
+// Group is a declared set of people.
+type Group struct {
+	Members []remit.ID
+	Changes []Change
+}
+
+// Agent is a registered non-human identity.
+type Agent struct {
+	remit.AgentDeclared
+	Status  remit.AgentStatus
+	Owners  []Change // every owner, with the entry since which they own it
+	Changes []Change
+	LastUse int64
+}
+
+// Upstream is a declared place of repositories.
+type Upstream struct {
+	remit.UpstreamDeclared
+	Changes []Change
+}
+
+// Repository is a declared repository.
+type Repository struct {
+	remit.RepositoryDeclared
+	Changes []Change
+}
+
+// Environment is a declared deploy target.
+type Environment struct {
+	remit.EnvironmentDeclared
+	Changes []Change
+}
+
+// Boundary is a declared narrowing.
+type Boundary struct {
+	remit.BoundaryDeclared
+	Changes []Change
+}
+
+// Task is requested work with its grant.
+type Task struct {
+	remit.TaskCreated
+	Entry   remit.EntryIndex
+	Status  remit.TaskStatus
+	Closure []remit.ID     // sorted; grows, never shrinks
+	Hosts   []remit.Digest // from which unconfined instances of it came
+	Used    Usage
+	held    *held // the last hold, while its command is applied
+}
+
+// Usage is what a task has used of its budget.
+type Usage struct {
+	Decisions int
+	Bytes     int64
+}
+
+// Instance is a running copy of an agent. Ended instances leave the state.
+type Instance struct {
+	remit.InstanceStarted
+}
+
+// Access is an access request and the approval that it becomes.
+type Access struct {
+	remit.AccessOpened
+	Entry    remit.EntryIndex
+	At       int64 // when it was made
+	Status   remit.AccessStatus
+	Why      remit.Code
+	Votes    []Vote
+	Decision remit.EntryIndex  // the held decision, whose command is the work order
+	Refs     []string          // sorted
+	Steps    []remit.StepFacts // while it is open: what decides who caused it
+	Agent    string
+	Instance remit.ID
+	Launcher remit.ID
+	Confined remit.Confinement
+	Outcome  remit.Outcome
+	SelfAt   int64 // solo profile: when the requester's own vote begins to count
+}
+
+// Vote is a vote that was eligible when it was cast.
+type Vote struct {
+	Person    remit.ID
+	Approve   bool
+	Key       remit.Digest
+	Assurance remit.Assurance
+	Entry     remit.EntryIndex
+}
+
+// Permit is an allow that was not yet redeemed.
+type Permit struct {
+	Decision remit.EntryIndex
+	Hash     remit.Digest
+	NotAfter int64
+	Instance remit.ID
+	Launcher remit.ID
+	Task     remit.ID
+	Agent    string
+	Executor string
+	Access   remit.ID
+	Steps    []remit.Step
+	Bytes    int64
+}
+
+// Attempt is a redeemed permit without an outcome.
+type Attempt struct {
+	Permit
+	ID       remit.ID
+	Hash     remit.Digest
+	NotAfter int64
+}
+
+// Push says who pushed, for those who later push or merge the same commits.
+type Push struct {
+	Agent    string
+	Task     remit.ID
+	Launcher remit.ID
+}
+
+// New is the state before genesis.
+func New() *State {
+	return &State{
+		People: map[remit.ID]*Person{}, Groups: map[string]*Group{}, Agents: map[string]*Agent{},
+		Upstreams: map[string]*Upstream{}, Repositories: map[string]*Repository{},
+		Environments: map[string]*Environment{}, Boundaries: map[string]*Boundary{}, Gone: map[string][]Change{},
+		Tasks: map[remit.ID]*Task{}, LiveTasks: map[remit.ID]bool{}, Instances: map[remit.ID]*Instance{},
+		Accesses: map[remit.ID]*Access{}, OpenHolds: map[remit.ID]bool{},
+		Permits: map[remit.ID]*Permit{}, Attempts: map[remit.ID]*Attempt{}, Pushes: map[remit.EntryIndex]Push{},
+	}
+}
+
+// Encode is the state as bytes: equal states, equal bytes. It is what replay is compared by.
+func (s *State) Encode() []byte {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic("authority: a state holds only what JSON can say: " + err.Error())
+	}
+	return b
+}
+
+// sorted gives the keys of m in order, so that nothing depends on map order.
+func sorted[K interface{ ~string }, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+// add puts id into a sorted set.
+func add(set []remit.ID, ids ...remit.ID) []remit.ID {
+	for _, id := range ids {
+		if id == "" {
+			continue
+		}
+		if i, found := slices.BinarySearch(set, id); !found {
+			set = slices.Insert(set, i, id)
+		}
+	}
+	return set
+}
+
+// IsAdmin tells whether p is a living administrator.
+func (s *State) IsAdmin(p remit.ID) bool {
+	g := s.Groups[remit.Administrators]
+	return g != nil && slices.Contains(g.Members, p) && s.personLive(p)
+}
+
+// personLive, agentLive and TaskLive are R2: expiry is arithmetic, parents first.
+func (s *State) personLive(id remit.ID) bool {
+	p := s.People[id]
+	return p != nil && !p.Killed && !p.Removed
+}
+
+func (s *State) agentLive(name string, t int64) bool {
+	a := s.Agents[name]
+	return a != nil && a.Status == remit.AgentActive && !a.expired(t) && s.personLive(a.Owner)
+}
+
+// expired compares seconds, because a date far away does not fit into nanoseconds.
+func (a *Agent) expired(t int64) bool { return a.Expires != 0 && t/1e9 >= a.Expires }
+
+// TaskLive tells whether the grant of a task is alive at t: the task, its ancestors, its agent and the people behind
+// them.
+func (s *State) TaskLive(id remit.ID, t int64) bool {
+	task := s.Tasks[id]
+	if task == nil || !s.LiveTasks[id] || t >= task.Deadline || !s.agentLive(task.Agent, t) || !s.personLive(task.Requester) {
+		return false
+	}
+	return task.Parent == "" || s.TaskLive(task.Parent, t)
+}
+
+// lifeEnd is when the grant of a task ends by arithmetic: with the first of it, its ancestors and their agents.
+func (s *State) lifeEnd(id remit.ID) int64 {
+	end := int64(math.MaxInt64)
+	for t := s.Tasks[id]; t != nil; t = s.Tasks[t.Parent] {
+		end = min(end, t.Deadline)
+		if a := s.Agents[t.Agent]; a != nil && a.Expires != 0 && a.Expires < math.MaxInt64/int64(time.Second) {
+			end = min(end, a.Expires*1e9)
+		}
+	}
+	return end
+}
+
+// permitLive tells whether what a permit rests on is alive at t: the grant, who launched it and, unless an executor
+// holds it, the instance.
+func (s *State) permitLive(p *Permit, t int64) bool {
+	return s.TaskLive(p.Task, t) && s.personLive(p.Launcher) && (p.Executor != "" || s.InstanceLive(p.Instance, t))
+}
+
+// InstanceLive tells whether an instance may act at t.
+func (s *State) InstanceLive(id remit.ID, t int64) bool {
+	i := s.Instances[id]
+	return i != nil && s.TaskLive(i.Task, t) && s.personLive(i.Launcher)
+}
+
+// InstancesOf lists the instances of a task, in order.
+func (s *State) InstancesOf(task remit.ID) []remit.ID {
+	var ids []remit.ID
+	for _, id := range sorted(s.Instances) {
+		if s.Instances[id].Task == task {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// HoldsOf lists the access requests of a task that are neither used nor void, in order.
+func (s *State) HoldsOf(task remit.ID) []remit.ID {
+	var ids []remit.ID
+	for _, id := range sorted(s.OpenHolds) {
+		if s.Accesses[id].Task == task {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
