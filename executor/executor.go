@@ -1,0 +1,163 @@
+// Package executor carries out approved work orders, so that an agent need not send its work again: what was approved
+// is what was stored, and nobody can change it in between. It has an identity of its own.
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/gateway"
+)
+
+// Source is the executor of zone S. Each zone has its own, with its own credential (R4d).
+const Source = "executor/source"
+
+// Claimed is a work order that may be carried out now, once.
+type Claimed struct {
+	Access   remit.ID
+	Protocol string
+	Permit   remit.Permit
+	Order    remit.Order
+}
+
+// Open is an attempt whose outcome nobody recorded: a crash lies between.
+type Open struct {
+	Attempt  remit.Attempt
+	Protocol string
+	Order    remit.Order
+}
+
+// Orders is the queue of met approvals, and of attempts that a crash left open.
+type Orders interface {
+	// Next waits for an approval that is met. With after it passes over those that were tried since.
+	Next(ctx context.Context, after map[remit.ID]bool) (remit.ID, error)
+	// Claim has the order judged again by the policy in force. A decision other than allow ends it; the error is for
+	// what may be tried again.
+	Claim(ctx context.Context, access remit.ID) (Claimed, remit.Decision, error)
+	// Unfinished lists the attempts without an outcome.
+	Unfinished(ctx context.Context) ([]Open, error)
+}
+
+// Executor runs orders one after another.
+type Executor struct {
+	Orders    Orders
+	Pipeline  *gateway.Pipeline
+	Protocols map[string]gateway.Protocol
+	Log       *slog.Logger
+}
+
+const (
+	tries   = 5
+	longest = time.Minute
+	// again is when an approval that is still met is tried again after its tries were in vain.
+	again = 5 * time.Minute
+)
+
+// Run works until ctx ends.
+func (e *Executor) Run(ctx context.Context) error {
+	vain := map[remit.ID]bool{}
+	for {
+		id, err := e.next(ctx, vain)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded):
+			clear(vain)
+			continue
+		case err != nil:
+			return err
+		}
+		settled, err := e.complete(ctx, id)
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			e.Log.Error("completing an approved order", "access", id, "err", err)
+		}
+		if !settled {
+			vain[id] = true // the approval may still be met: it is passed over for a while
+		}
+	}
+}
+
+// next waits for an approval; if some were tried in vain, not longer than they are to be tried again.
+func (e *Executor) next(ctx context.Context, vain map[remit.ID]bool) (remit.ID, error) {
+	if len(vain) > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, again)
+		defer cancel()
+	}
+	return e.Orders.Next(ctx, vain)
+}
+
+// complete claims an order and carries it out. What is proven not to have been applied is tried again, a few times.
+// settled tells that the approval is no longer met: it was used, or it waits for further votes.
+func (e *Executor) complete(ctx context.Context, id remit.ID) (settled bool, _ error) {
+	wait := backoff.NewExponentialBackOff()
+	wait.MaxInterval = longest
+	return backoff.Retry(ctx, func() (bool, error) {
+		c, d, err := e.Orders.Claim(ctx, id)
+		if err != nil {
+			return false, lasting(err)
+		}
+		if d.Verdict != remit.Allow {
+			e.Log.Info("an approved order is not carried out", "access", id, "verdict", d.Verdict, "code", d.Code, "why", d.Sentence)
+			return d.Code == remit.PolicyHeld, nil
+		}
+		proto := e.Protocols[c.Protocol]
+		if proto == nil {
+			return false, backoff.Permanent(remit.Errorf(remit.Internal, "no gateway carries out orders of %q", c.Protocol))
+		}
+		res, err := e.Pipeline.Complete(ctx, proto, c.Permit, c.Order, nil)
+		if err != nil {
+			if res.Outcome == remit.Ambiguous {
+				return true, backoff.Permanent(err) // it was sent, perhaps: the use is spent, and a person looks
+			}
+			return false, err
+		}
+		e.Log.Info("carried out an approved order", "access", id, "outcome", res.Outcome, "code", res.Code)
+		if res.Outcome == remit.NotApplied && res.Code != remit.Stale {
+			return false, remit.Errorf(remit.UpstreamDown, "the upstream did not apply it: %s", res.Receipt)
+		}
+		return true, nil
+	}, backoff.WithBackOff(wait), backoff.WithMaxTries(tries))
+}
+
+// lasting marks what the same claim would be told again at once.
+func lasting(err error) error {
+	var refused *remit.Error
+	if errors.As(err, &refused) && refused.Code == remit.NotFound {
+		return backoff.Permanent(err)
+	}
+	return err
+}
+
+// Reconcile finds out what became of the attempts that a crash left without an outcome, and records it. What cannot be
+// found out is ambiguous, for a person to look at.
+func (e *Executor) Reconcile(ctx context.Context) error {
+	open, err := e.Orders.Unfinished(ctx)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, o := range open {
+		res := gateway.Result{Outcome: remit.Ambiguous}
+		if proto := e.Protocols[o.Protocol]; proto != nil {
+			res = proto.Reconcile(ctx, o.Order)
+		}
+		if !res.Outcome.Valid() {
+			res.Outcome = remit.Ambiguous
+		}
+		e.Log.Warn("an attempt had no outcome; found out", "attempt", o.Attempt.ID, "outcome", res.Outcome)
+		if err := e.Pipeline.Authz.Record(ctx, o.Attempt, res); err != nil {
+			failed = append(failed, fmt.Errorf("recording the outcome of %s: %w", o.Attempt.ID, err))
+		}
+	}
+	return errors.Join(failed...)
+}
