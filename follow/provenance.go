@@ -1,0 +1,130 @@
+package follow
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"slices"
+
+	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/authority"
+	"github.com/remit-dev/remit/ledger"
+)
+
+// provenance knows which allowed pushes brought which commits to which repository. A push counts unless it is proven
+// that nothing of it reached the upstream: of one whose outcome is unclear, its people may be behind what is there.
+type provenance struct {
+	brought  map[remit.Resource]map[string][]remit.EntryIndex // by the bytes of the commit's id
+	allowed  map[remit.ID]pushed                              // permits that nobody redeemed yet
+	age      []remit.ID                                       // of allowed, in the order of the log
+	attempts map[remit.ID]pushed
+}
+
+// pushed is an allowed push.
+type pushed struct {
+	entry    remit.EntryIndex
+	command  remit.Digest
+	repo     remit.Resource
+	notAfter int64
+}
+
+func newProvenance() provenance {
+	return provenance{brought: map[remit.Resource]map[string][]remit.EntryIndex{}, allowed: map[remit.ID]pushed{}, attempts: map[remit.ID]pushed{}}
+}
+
+func (p *provenance) fold(ctx context.Context, log Log, i remit.EntryIndex, l ledger.Leaf) error {
+	for len(p.age) > 0 {
+		if old, ok := p.allowed[p.age[0]]; ok && l.At.UnixNano() < old.notAfter {
+			break
+		}
+		delete(p.allowed, p.age[0])
+		p.age = p.age[1:]
+	}
+	switch e := l.Event.(type) {
+	case *remit.Decided:
+		at := slices.IndexFunc(e.Steps, func(f remit.StepFacts) bool { return f.Step.Action == "source.push" && !f.Step.Effect })
+		if e.Verdict == remit.Allow && at >= 0 {
+			p.allowed[e.Permit] = pushed{i, l.Command, e.Steps[at].Step.Resource, e.NotAfter}
+			p.age = append(p.age, e.Permit)
+		}
+	case *remit.Redeemed:
+		if push, ok := p.allowed[e.Permit]; ok {
+			p.attempts[e.ID] = push
+			delete(p.allowed, e.Permit)
+		}
+	case *remit.Recorded:
+		push, ok := p.attempts[e.Attempt]
+		if !ok {
+			return nil
+		}
+		if e.Outcome != remit.NotApplied {
+			if err := p.landed(ctx, log, push); err != nil {
+				return err
+			}
+		}
+		delete(p.attempts, e.Attempt)
+	}
+	return nil
+}
+
+// landed notes the commits of a push. Where its command was erased, nobody can tell any more who brought them, and they
+// count as brought outside.
+func (p *provenance) landed(ctx context.Context, log Log, push pushed) error {
+	c, err := log.Command(ctx, push.command)
+	if errors.Is(err, ledger.ErrErased) || errors.Is(err, ledger.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	cmd, ok := c.(*authority.Authorize)
+	if !ok {
+		return nil
+	}
+	known := p.brought[push.repo]
+	if known == nil {
+		known = map[string][]remit.EntryIndex{}
+		p.brought[push.repo] = known
+	}
+	for _, r := range cmd.Request.Refs {
+		for _, oid := range r.Brought {
+			key, err := hex.DecodeString(oid)
+			if err != nil {
+				continue
+			}
+			if !slices.Contains(known[string(key)], push.entry) {
+				known[string(key)] = append(known[string(key)], push.entry)
+			}
+		}
+	}
+	return nil
+}
+
+// PushedBy says which pushes through Remit brought commits (hex object ids) to a repository, in the order of the log,
+// and how many of the commits none of them brought. It knows every push whose outcome was committed before the call.
+func (f *Follower) PushedBy(ctx context.Context, repo remit.Resource, commits []string) (entries []remit.EntryIndex, outside int, err error) {
+	if err := f.CatchUp(ctx); err != nil {
+		return nil, 0, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := f.provenance.brought[repo]
+	found := map[remit.EntryIndex]bool{}
+	for _, oid := range commits {
+		key, err := hex.DecodeString(oid)
+		if err != nil {
+			return nil, 0, remit.Errorf(remit.BadRequest, "%q is not an object id in hex", oid)
+		}
+		if len(known[string(key)]) == 0 {
+			outside++
+		}
+		for _, i := range known[string(key)] {
+			found[i] = true
+		}
+	}
+	for i := range found {
+		entries = append(entries, i)
+	}
+	slices.Sort(entries)
+	return entries, outside, nil
+}

@@ -1,0 +1,248 @@
+package follow
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/ledger"
+)
+
+// stories knows which entries belong to which task. An entry costs eight bytes; what it says is read when it is asked
+// for.
+type stories struct {
+	of        map[remit.ID][]remit.EntryIndex
+	instances map[remit.ID]remit.ID         // running, to their task
+	accesses  map[remit.ID]remit.ID         // to their task
+	attempts  map[remit.ID]remit.ID         // without an outcome, to their task
+	decisions map[remit.EntryIndex]remit.ID // of the last while, to their task: permits and repeats refer to them
+	age       []aged                        // of decisions, in the order of the log
+}
+
+type aged struct {
+	decision remit.EntryIndex
+	at       time.Time
+}
+
+// refer is how long after a decision an entry may still refer to it: a permit lives for a minute, and repeats of a denial
+// are counted after one.
+const refer = 15 * time.Minute
+
+func newStories() stories {
+	return stories{of: map[remit.ID][]remit.EntryIndex{}, instances: map[remit.ID]remit.ID{}, accesses: map[remit.ID]remit.ID{},
+		attempts: map[remit.ID]remit.ID{}, decisions: map[remit.EntryIndex]remit.ID{}}
+}
+
+// decisionOf is the entry of the decision that a permit came with: ids carry the entry that created them.
+func decisionOf(permit remit.ID) (i remit.EntryIndex, ok bool) {
+	n, err := fmt.Sscanf(string(permit), "P-%d", &i)
+	return i, err == nil && n == 1
+}
+
+func (s *stories) fold(i remit.EntryIndex, l ledger.Leaf) {
+	for len(s.age) > 0 && l.At.Sub(s.age[0].at) > refer {
+		delete(s.decisions, s.age[0].decision)
+		s.age = s.age[1:]
+	}
+	var task remit.ID
+	switch e := l.Event.(type) {
+	case *remit.TaskCreated:
+		task = e.ID
+	case *remit.TaskEnded:
+		task = e.Task
+	case *remit.InstanceStarted:
+		task = e.Task
+		s.instances[e.ID] = e.Task
+	case *remit.InstanceEnded:
+		task = s.instances[e.Instance]
+		delete(s.instances, e.Instance)
+	case *remit.Decided:
+		if task = e.Task; task != "" {
+			s.decisions[i], s.age = task, append(s.age, aged{i, l.At})
+		}
+	case *remit.DenialRepeated:
+		task = s.decisions[e.Entry]
+	case *remit.AccessOpened:
+		if task = e.Task; task != "" {
+			s.accesses[e.ID] = task
+		}
+	case *remit.VoteCast:
+		task = s.accesses[e.Access]
+	case *remit.AccessMoved:
+		task = s.accesses[e.Access]
+	case *remit.Redeemed:
+		if d, ok := decisionOf(e.Permit); ok {
+			task = s.decisions[d]
+			s.attempts[e.ID] = task
+		}
+	case *remit.Recorded:
+		task = s.attempts[e.Attempt]
+		delete(s.attempts, e.Attempt)
+	}
+	if task != "" {
+		s.of[task] = append(s.of[task], i)
+	}
+}
+
+// entriesOf lists the entries of a task, from an index on.
+func (f *Follower) entriesOf(ctx context.Context, task remit.ID, from remit.EntryIndex) ([]remit.EntryIndex, error) {
+	if err := f.CatchUp(ctx); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := f.stories.of[task]
+	for len(all) > 0 && all[0] < from {
+		all = all[1:]
+	}
+	return append([]remit.EntryIndex(nil), all...), nil
+}
+
+// Came is what came of an allowed decision. Receipt is the commitment of what the upstream said.
+type Came struct {
+	Outcome remit.Outcome // empty: nothing yet
+	Code    remit.Code
+	Receipt remit.Digest
+}
+
+// Came tells what came of a decision of a task; of a hold, what came of the claim of its access request.
+func (f *Follower) Came(ctx context.Context, task remit.ID, decision remit.EntryIndex, access remit.ID) (Came, error) {
+	entries, err := f.entriesOf(ctx, task, decision)
+	if err != nil {
+		return Came{}, err
+	}
+	var came Came
+	permits, attempts := map[remit.ID]bool{}, map[remit.ID]bool{}
+	err = f.leaves(ctx, entries, func(i remit.EntryIndex, l ledger.Leaf) bool {
+		switch e := l.Event.(type) {
+		case *remit.Decided:
+			if e.Verdict == remit.Allow && (i == decision || access != "" && e.Access == access) {
+				permits[e.Permit] = true
+			}
+		case *remit.Redeemed:
+			if permits[e.Permit] {
+				attempts[e.ID] = true
+			}
+		case *remit.Recorded:
+			if attempts[e.Attempt] {
+				came = Came{e.Outcome, e.Code, e.Receipt}
+			}
+		}
+		return true
+	})
+	return came, err
+}
+
+// Trace is the story of a task from intent to outcome. Sentences are made of what the log's leaves say, with the names
+// of people from d.
+func (f *Follower) Trace(ctx context.Context, task remit.ID, d Directory) ([]remit.TraceStep, error) {
+	entries, err := f.entriesOf(ctx, task, 0)
+	if err != nil {
+		return nil, err
+	}
+	t := teller{names: d}
+	err = f.leaves(ctx, entries, func(i remit.EntryIndex, l ledger.Leaf) bool {
+		t.tell(i, l)
+		return true
+	})
+	return t.steps, err
+}
+
+// teller turns leaves into lines.
+type teller struct {
+	names Directory
+	steps []remit.TraceStep
+}
+
+func (t *teller) tell(i remit.EntryIndex, l ledger.Leaf) {
+	s := remit.TraceStep{Entry: i, At: l.At, Kind: l.Event.Kind()}
+	switch e := l.Event.(type) {
+	case *remit.TaskCreated:
+		s.Actor = t.names.Name(e.Requester)
+		s.Sentence = fmt.Sprintf("asks agent %s for work until %s", e.Agent, stamp(e.Deadline))
+	case *remit.TaskEnded:
+		s.Actor = t.by(e.By)
+		s.Sentence = "the task is " + string(e.Status)
+	case *remit.InstanceStarted:
+		s.Actor = t.names.Name(e.Launcher)
+		s.Sentence = fmt.Sprintf("starts instance %s, confinement: %s", e.ID, e.Confinement)
+	case *remit.InstanceEnded:
+		s.Actor, s.Depth = string(e.Instance), 1
+		s.Sentence = "the instance has ended"
+		if e.Lost {
+			s.Sentence = "the instance was lost: its launcher was not heard of"
+		}
+	case *remit.Decided:
+		t.decided(&s, e)
+	case *remit.DenialRepeated:
+		s.Actor, s.Depth, s.Sentence = "remit", 1, fmt.Sprintf("the denial of entry %d was repeated %d times", e.Entry, e.Count)
+	case *remit.AccessOpened:
+		s.Actor, s.Depth = "remit", 1
+		s.Sentence = fmt.Sprintf("asks people: %s needs %s", e.ID, needs(e.Needs))
+	case *remit.VoteCast:
+		s.Actor, s.Depth = t.names.Name(e.Person), 1
+		s.Verdict = "approve"
+		if !e.Approve {
+			s.Verdict = "deny"
+		}
+		s.Sentence = fmt.Sprintf("votes %s on %s, assurance: %s", s.Verdict, e.Access, e.Assurance)
+	case *remit.AccessMoved:
+		s.Actor, s.Depth, s.Code = t.by(e.By), 1, e.Why
+		s.Sentence = fmt.Sprintf("%s is %s", e.Access, e.To)
+		if e.Why != "" {
+			s.Sentence += ": " + e.Why.Info().Meaning
+		}
+	case *remit.Redeemed:
+		s.Actor, s.Depth, s.Sentence = "remit", 1, fmt.Sprintf("begins attempt %s", e.ID)
+	case *remit.Recorded:
+		s.Actor, s.Depth, s.Code = "remit", 1, e.Code
+		s.Sentence = fmt.Sprintf("the outcome of %s is %s", e.Attempt, e.Outcome)
+	}
+	t.steps = append(t.steps, s)
+}
+
+func (t *teller) decided(s *remit.TraceStep, e *remit.Decided) {
+	s.Actor, s.Verdict, s.Code = e.Agent, e.Verdict.String(), e.Code
+	if e.Executor != "" {
+		s.Actor = e.Executor
+	}
+	// The line names the first step; the sentence adds what it does not say: refs, further steps, what it sets off, why.
+	var said []string
+	for i, f := range e.Steps {
+		if i == 0 {
+			s.Action, s.Resource = string(f.Step.Action), string(f.Step.Resource)
+		}
+		switch {
+		case f.Step.Effect:
+			said = append(said, fmt.Sprintf("causes %s on %s", f.Step.Action, f.Step.Resource))
+		case f.Ref != "":
+			said = append(said, f.Ref)
+		case i > 0:
+			said = append(said, fmt.Sprintf("%s on %s", f.Step.Action, f.Step.Resource))
+		}
+	}
+	if e.Code != "" {
+		said = append(said, e.Code.Info().Meaning)
+	}
+	s.Sentence = strings.Join(slices.Compact(said), ", ")
+}
+
+func (t *teller) by(id remit.ID) string {
+	if id == "" {
+		return "remit"
+	}
+	return t.names.Name(id)
+}
+
+func stamp(nanos int64) string { return time.Unix(0, nanos).UTC().Format("2006-01-02 15:04 MST") }
+
+func needs(list []remit.Need) string {
+	var parts []string
+	for _, n := range list {
+		parts = append(parts, fmt.Sprintf("%d of %s", n.N, n.Group))
+	}
+	return strings.Join(parts, " and ")
+}
