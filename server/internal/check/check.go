@@ -1,0 +1,187 @@
+// Package check says of names and patterns in declarations whether they are what they have to be.
+package check
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/remit-dev/remit"
+)
+
+// Declarations refuses names and patterns that are not what they have to be. Who reads declarations from files has
+// said so before, and better; whoever speaks the API directly hears it here. What the parts mean together is checked by
+// package authority.
+func Declarations(in remit.Declarations) error {
+	k := &checker{}
+	seen := func(kind string) func(path, name string) {
+		had := map[string]bool{}
+		return func(path, name string) {
+			if had[name] {
+				k.wrong(path, "%s %q is declared twice", kind, name)
+			}
+			had[name] = true
+		}
+	}
+	once := seen("person")
+	for i, p := range in.People {
+		k.personName(fmt.Sprintf("people[%d].name", i), p.Name)
+		once(fmt.Sprintf("people[%d].name", i), p.Name)
+	}
+	once = seen("group")
+	for i, g := range in.Groups {
+		k.name(fmt.Sprintf("groups[%d].name", i), g.Name)
+		once(fmt.Sprintf("groups[%d].name", i), g.Name)
+	}
+	once = seen("agent")
+	for i, a := range in.Agents {
+		at := fmt.Sprintf("agents[%d]", i)
+		k.name(at+".name", a.Name)
+		once(at+".name", a.Name)
+		k.size(at+".purpose", a.Purpose)
+		k.functions(at+".function", []remit.Function{a.Function})
+		k.functions(at+".may_request", a.MayRequest)
+		for j, e := range a.Entitlements {
+			k.scope(fmt.Sprintf("%s.entitlements[%d]", at, j), e)
+		}
+	}
+	once = seen("upstream")
+	upstreams := map[string]bool{}
+	for i, u := range in.Upstreams {
+		at := fmt.Sprintf("upstreams[%d]", i)
+		k.name(at+".name", u.Name)
+		once(at+".name", u.Name)
+		upstreams[u.Name] = true
+		if u.Kind != "local" && u.Kind != "http" {
+			k.wrong(at+".kind", "an upstream is local (a directory) or http (git smart HTTP), not %q", u.Kind)
+		}
+		if u.Location == "" {
+			k.wrong(at+".location", "an upstream lies somewhere: a directory, or an https URL")
+		}
+		for where, src := range map[string]remit.Source{"write": u.Write, "observer": u.Observer} {
+			if src.From != "" && src.From != "file" && src.From != "env" && src.From != "exec" {
+				k.wrong(at+"."+where+".from", "a credential comes from a file, env or exec, not %q", src.From)
+			}
+		}
+	}
+	once = seen("repository")
+	for i, r := range in.Repositories {
+		at := fmt.Sprintf("repositories[%d]", i)
+		k.resource(at+".name", "repo:"+r.Name)
+		once(at+".name", r.Name)
+		up, path, _ := strings.Cut(r.Name, "/")
+		if !upstreams[up] || path == "" {
+			k.wrong(at+".name", "a repository is UPSTREAM/PATH, and no upstream %q is declared", up)
+		}
+		if _, err := remit.ParseRefPattern("refs/heads/" + r.DefaultBranch); err != nil || strings.Contains(r.DefaultBranch, "*") {
+			k.wrong(at+".default_branch", "a default branch is one branch's name, such as main, not %q", r.DefaultBranch)
+		}
+		k.patterns(at+".protected", r.Protected, remit.ParsePathPattern)
+		if r.Effects != nil {
+			for j, e := range *r.Effects {
+				k.patterns(fmt.Sprintf("%s.effects[%d].refs", at, j), []remit.Pattern{e.Refs}, remit.ParseRefPattern)
+				k.resource(fmt.Sprintf("%s.effects[%d].on", at, j), string(e.On))
+				k.patterns(fmt.Sprintf("%s.effects[%d].runs", at, j), e.Runs, remit.ParsePathPattern)
+			}
+		}
+	}
+	once = seen("environment")
+	for i, e := range in.Environments {
+		at := fmt.Sprintf("environments[%d]", i)
+		k.resource(at+".name", "environment:"+e.Name)
+		once(at+".name", e.Name)
+		if e.Tier != "staging" && e.Tier != "production" {
+			k.wrong(at+".tier", "an environment is staging or production, not %q", e.Tier)
+		}
+	}
+	once = seen("boundary")
+	for i, b := range in.Boundaries {
+		at := fmt.Sprintf("boundaries[%d]", i)
+		k.name(at+".name", b.Name)
+		once(at+".name", b.Name)
+		k.patterns(at+".seal", b.Seal, remit.ParsePattern)
+		k.functions(at+".functions", b.Functions)
+	}
+	return k.err
+}
+
+// checker keeps the first thing that is wrong.
+type checker struct{ err error }
+
+func (k *checker) wrong(path, format string, args ...any) {
+	if k.err == nil {
+		k.err = &remit.DeclarationError{Path: path, Sentence: fmt.Sprintf(format, args...)}
+	}
+}
+
+var plainName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$`)
+
+func (k *checker) name(path, name string) {
+	if !plainName.MatchString(name) {
+		k.wrong(path, "a name is 1 to 64 of a-z, 0-9 and -, and begins and ends with a letter or digit, not %.80q", name)
+	}
+}
+
+// personID is how ids of people look; a name that does could be taken for one.
+var personID = regexp.MustCompile(`\bp-[0-9a-f]{12}\b`)
+
+// blanks are letters to Unicode, and nothing to a reader.
+const blanks = "\u115F\u1160\u3164\uFFA0\u2800\u034F\u17B4\u17B5"
+
+// personName takes names as people write them, without what makes one look like another.
+func (k *checker) personName(path, name string) {
+	bad := strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(blanks, r) })
+	if name == "" || len(name) > 128 || name != strings.TrimSpace(name) || !utf8.ValidString(name) || bad {
+		k.wrong(path, "a person's name is 1 to 128 bytes of printable text, not %.140q", name)
+	}
+	if personID.MatchString(name) {
+		k.wrong(path, "%q looks like the id of a person; write their name", name)
+	}
+}
+
+func (k *checker) size(path, text string) {
+	if len(text) > remit.MaxPayload {
+		k.wrong(path, "a text of %d bytes; at most %d", len(text), remit.MaxPayload)
+	}
+}
+
+func (k *checker) functions(path string, list []remit.Function) {
+	for _, f := range list {
+		if !f.Valid() {
+			k.wrong(path, "%q is no function; one of plan, code, review, build, release, deploy, operate", f)
+		}
+	}
+}
+
+func (k *checker) resource(path, name string) {
+	if _, err := remit.ParseResource(name); err != nil {
+		k.wrong(path, "%v", err)
+	}
+}
+
+func (k *checker) patterns(path string, list []remit.Pattern, parse func(string) (remit.Pattern, error)) {
+	for i, p := range list {
+		if _, err := parse(string(p)); err != nil {
+			k.wrong(fmt.Sprintf("%s[%d]", path, i), "%v", err)
+		}
+	}
+}
+
+func (k *checker) scope(path string, sc remit.Scope) {
+	if len(sc.Actions) == 0 || len(sc.Resources) == 0 {
+		k.wrong(path, "an entitlement names at least one action and one resource")
+	}
+	for i, a := range sc.Actions {
+		if _, ok := remit.Lookup(a); !ok {
+			k.wrong(fmt.Sprintf("%s.actions[%d]", path, i), "the catalogue has no action %q", a)
+		}
+	}
+	k.patterns(path+".resources", sc.Resources, remit.ParsePattern)
+	k.patterns(path+".refs", sc.Refs, remit.ParseRefPattern)
+	k.patterns(path+".paths", sc.Paths, remit.ParsePathPattern)
+	if sc.MaxBytes < 0 || sc.MaxCommits < 0 {
+		k.wrong(path, "a limit is not negative; 0 is none")
+	}
+}

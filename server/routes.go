@@ -1,0 +1,96 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/server/internal/openapi"
+)
+
+// table is the API. Each line says who may call and what it takes and gives; the mux, the body limits, the checks of who
+// calls and the OpenAPI document are all made from it.
+func table() []route {
+	return []route{
+		get("/v1/health", anyone, "Whether the server decides", health),
+		streaming(http.MethodGet, "/v1/openapi.json", anyone, "This document", "application/json", document),
+		get(org, anyone, "What a client needs before anybody has signed in", orgInfo),
+		post(org+"/sign-in/challenge", anyone, "A text to sign", challenge).inPerson(),
+		post(org+"/sign-in/session", anyone, "A session for a signed text", signIn).inPerson(),
+		get(org+"/session", person, "Whose session this is", whoAmI),
+
+		get(org+"/declarations", person, "The declarations in force", declarations),
+		post(org+"/declarations", person, "Put declarations in force, or with dry_run say what would change", apply).inPerson(),
+		post(org+"/keys/confirm", person, "Confirm a new key of one's own with an older one", confirmKey).inPerson(),
+		post(org+"/clock/confirm", admin, "Say that the clock is right after it jumped", confirmClock).inPerson(),
+
+		get(org+"/tasks", person, "Tasks, newest first, at most 500", listTasks).asking(openapi.Param{Name: "all", Meaning: "true: also those that have ended"}),
+		post(org+"/tasks", person, "Request work", createTask).inPerson(),
+		get(org+"/tasks/{id}", either, "One task", oneTask),
+		post(org+"/tasks/{id}/complete", either, "End a task whose work is done", endTask(remit.TaskCompleted)),
+		post(org+"/tasks/{id}/cancel", person, "End a task whose work is not wanted any more", endTask(remit.TaskCancelled)),
+		get(org+"/tasks/{id}/trace", person, "The story of a task from intent to outcome", trace),
+		post(org+"/kill", person, "End a task's, an agent's or a person's authority at once", kill),
+
+		get(org+"/agents", person, "The registered agents", listAgents),
+		get(org+"/agents/{name}", person, "One agent", oneAgent),
+		post(org+"/agents/{name}/suspend", person, "Suspend an agent", changeAgent(remit.AgentSuspended)).inPerson(),
+		post(org+"/agents/{name}/resume", person, "Resume a suspended agent", changeAgent(remit.AgentActive)).inPerson(),
+		post(org+"/agents/{name}/retire", person, "Retire an agent for good", changeAgent(remit.AgentRetired)).inPerson(),
+
+		post(org+"/instances", person, "Start an instance; its secret is shown once", startInstance).inPerson(),
+		post(org+"/instances/{id}/token", instance, "A bearer token for one gateway", token),
+		post(org+"/instances/{id}/svid", instance, "An X.509-SVID for the key of a certificate request", svid),
+		streaming(http.MethodPost, org+"/instances/{id}/hold", instance,
+			"The connection that an instance lives by: send a line every 5 s; the last line of the answer says why the instance has ended",
+			"application/x-ndjson", hold),
+		post(org+"/instances/{id}/end", instance, "The command has ended", endInstance).whenDying(),
+
+		get(org+"/approvals", person, "Access requests, newest first, at most 200", listAccesses).asking(openapi.Param{Name: "all", Meaning: "true: also those that are settled"}),
+		get(org+"/approvals/{id}", either, "One card", oneAccess),
+		get(org+"/approvals/{id}/wait", either, "One card once it is settled, or after half a minute as it is", waitAccess),
+		post(org+"/approvals/{id}/votes", person, "Vote with a signed statement", vote).inPerson(),
+		streaming(http.MethodGet, org+"/approvals/{id}/card", anyone, "A page that shows one card to whoever has its link", "text/html", cardPage).
+			asking(openapi.Param{Name: "view", Meaning: "the token of the link"}),
+
+		get(org+"/decisions/{entry}", either, "Why something was decided so", decision),
+		get(org+"/log/checkpoint", anyone, "The signed head of the log", logHead),
+		streaming(http.MethodGet, org+"/log/entries", person, "Entries of the log as JSON lines", "application/x-ndjson", logEntries).
+			asking(openapi.Param{Name: "from", Meaning: "the first entry, counted from 0"}, openapi.Param{Name: "follow", Meaning: "true: wait for more"}),
+		streaming(http.MethodGet, org+"/log/bundle", admin, "The log as a bundle that can be verified offline", "application/octet-stream", bundle),
+		get(org+"/policy", person, "The policy in force", policyInForce),
+		post(org+"/policy/try", admin, "Judge past requests again under another policy", tryPolicy),
+	}
+}
+
+func (r route) whenDying() route { r.dying = true; return r }
+
+func document(_ *Server, c *call) error {
+	c.w.Header().Set("Content-Type", "application/json")
+	if _, err := c.w.Write(OpenAPI()); err != nil {
+		return errGone
+	}
+	return nil
+}
+
+// OpenAPI is the OpenAPI 3.1 document of the API.
+func OpenAPI() []byte {
+	var list []openapi.Route
+	for _, r := range table() {
+		d := openapi.Route{Method: r.method, Path: r.path, Summary: r.summary, Query: r.query, In: r.in, Out: r.out, Content: r.content, Limit: r.limit}
+		switch r.auth {
+		case person:
+			d.Callers = []string{"person"}
+		case admin:
+			d.Callers, d.Notes = []string{"person"}, []string{"For administrators."}
+		case instance:
+			d.Callers = []string{"instance"}
+		case either:
+			d.Callers = []string{"person", "instance"}
+		}
+		if r.interactive {
+			d.Notes = append(d.Notes, "Refuses calls that show an instance's credential.")
+		}
+		list = append(list, d)
+	}
+	return openapi.Document(org, list)
+}
