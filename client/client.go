@@ -1,0 +1,349 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/remit-dev/remit"
+)
+
+// Client speaks the HTTP API of one organisation. It is safe for concurrent use.
+type Client struct {
+	base  string // https://host:port/v1/orgs/ORG
+	http  *http.Client
+	token string // of a person's session; empty before sign-in
+	org   remit.Org
+	ca    []byte // PEM
+}
+
+// maxAnswer bounds what a server can make a client read at once.
+const maxAnswer = 64 << 20
+
+// New is a client of the server at base (https://host:port) for org, which trusts the certificates in ca (PEM) and no
+// others.
+func New(base string, org remit.Org, ca []byte) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return nil, remit.Errorf(remit.BadRequest, "the server's address is https://HOST:PORT, not %q", base)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		return nil, remit.Errorf(remit.BadRequest, "the server's CA file holds no certificate in PEM")
+	}
+	t := &http.Transport{
+		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13},
+		ResponseHeaderTimeout: time.Minute, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4,
+	}
+	return &Client{base: "https://" + u.Host + "/v1/orgs/" + url.PathEscape(string(org)), org: org, ca: bytes.Clone(ca), http: &http.Client{Transport: t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
+}
+
+// Base is the address under which everything of the organisation lies.
+func (c *Client) Base() string { return c.base }
+
+// WithToken is c for a signed-in person.
+func (c *Client) WithToken(token string) *Client {
+	d := *c
+	d.token = token
+	return &d
+}
+
+func (c *Client) request(ctx context.Context, method, path, auth string, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the request: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if auth != "" {
+		req.Header.Set("Authorization", auth)
+	} else if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, remit.Errorf(remit.UpstreamDown, "the server at %s does not answer: %w", strings.SplitN(c.base, "/v1/", 2)[0], err)
+	}
+	if resp.StatusCode >= 300 {
+		defer resp.Body.Close()
+		return nil, problem(resp)
+	}
+	return resp, nil
+}
+
+// problem is the error that an answer stands for.
+func problem(resp *http.Response) error {
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	var p remit.Problem
+	if err := json.Unmarshal(b, &p); err != nil || p.Code == "" {
+		return remit.Errorf(remit.Internal, "the server answered %s, and not as Remit does; is the address right?", resp.Status)
+	}
+	if p.Path != "" {
+		return &remit.DeclarationError{Path: p.Path, Sentence: p.Detail}
+	}
+	return &remit.Error{Code: p.Code, Sentence: p.Detail}
+}
+
+func (c *Client) call(ctx context.Context, method, path, auth string, in, out any) error {
+	resp, err := c.request(ctx, method, path, auth, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil {
+		return nil
+	}
+	// Unknown members are ignored: a newer server may say more.
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
+		return remit.Errorf(remit.Internal, "the server's answer to %s %s cannot be read: %w", method, path, err)
+	}
+	return nil
+}
+
+func (c *Client) get(ctx context.Context, path string, out any) error {
+	return c.call(ctx, http.MethodGet, path, "", nil, out)
+}
+
+func (c *Client) post(ctx context.Context, path string, in, out any) error {
+	if in == nil {
+		in = struct{}{}
+	}
+	return c.call(ctx, http.MethodPost, path, "", in, out)
+}
+
+// instanceAuth is how an instance's launcher proves itself.
+func instanceAuth(id remit.ID, secret []byte) string {
+	return "Remit-Instance " + string(id) + ":" + base64.RawURLEncoding.EncodeToString(secret)
+}
+
+// Org tells what is known before anybody signs in.
+func (c *Client) Org(ctx context.Context) (o remit.OrgInfo, err error) {
+	return o, c.get(ctx, "", &o)
+}
+
+// SignIn proves a person: sign makes the armored SSHSIG over the challenge's text, in namespace signin@remit.
+func (c *Client) SignIn(ctx context.Context, key []byte, sign func(text []byte) ([]byte, error)) (*Client, remit.Session, error) {
+	var ch remit.Challenge
+	if err := c.post(ctx, "/sign-in/challenge", remit.ChallengeRequest{Key: key}, &ch); err != nil {
+		return nil, remit.Session{}, err
+	}
+	sig, err := sign(ch.Text)
+	if err != nil {
+		return nil, remit.Session{}, err
+	}
+	var s remit.Session
+	if err := c.post(ctx, "/sign-in/session", remit.SignIn{Text: ch.Text, Signature: sig}, &s); err != nil {
+		return nil, remit.Session{}, err
+	}
+	return c.WithToken(s.Token), s, nil
+}
+
+// WhoAmI tells whose session c has.
+func (c *Client) WhoAmI(ctx context.Context) (s remit.Session, err error) {
+	return s, c.get(ctx, "/session", &s)
+}
+
+// Apply puts declarations in force, or with DryRun says what would change.
+func (c *Client) Apply(ctx context.Context, r remit.ApplyRequest) (a remit.ApplyAnswer, err error) {
+	return a, c.post(ctx, "/declarations", r, &a)
+}
+
+// Declarations are those in force.
+func (c *Client) Declarations(ctx context.Context) (d remit.Declarations, err error) {
+	return d, c.get(ctx, "/declarations", &d)
+}
+
+// CreateTask requests work.
+func (c *Client) CreateTask(ctx context.Context, r remit.TaskRequest) (t remit.TaskView, err error) {
+	return t, c.post(ctx, "/tasks", r, &t)
+}
+
+// Tasks lists tasks, newest first; all includes those that have ended.
+func (c *Client) Tasks(ctx context.Context, all bool) (ts []remit.TaskView, err error) {
+	return ts, c.get(ctx, "/tasks?all="+strconv.FormatBool(all), &ts)
+}
+
+// Task is one task.
+func (c *Client) Task(ctx context.Context, id remit.ID) (t remit.TaskView, err error) {
+	return t, c.get(ctx, "/tasks/"+url.PathEscape(string(id)), &t)
+}
+
+// EndTask ends a task: how is complete or cancel.
+func (c *Client) EndTask(ctx context.Context, id remit.ID, how string, r remit.EndRequest) error {
+	return c.post(ctx, "/tasks/"+url.PathEscape(string(id))+"/"+how, r, nil)
+}
+
+// Trace is a task's story.
+func (c *Client) Trace(ctx context.Context, id remit.ID) (t remit.Trace, err error) {
+	return t, c.get(ctx, "/tasks/"+url.PathEscape(string(id))+"/trace", &t)
+}
+
+// Kill ends authority at once.
+func (c *Client) Kill(ctx context.Context, r remit.KillRequest) error {
+	return c.post(ctx, "/kill", r, nil)
+}
+
+// Agents lists the registered agents.
+func (c *Client) Agents(ctx context.Context) (as []remit.AgentView, err error) {
+	return as, c.get(ctx, "/agents", &as)
+}
+
+// Agent is one agent.
+func (c *Client) Agent(ctx context.Context, name string) (a remit.AgentView, err error) {
+	return a, c.get(ctx, "/agents/"+url.PathEscape(name), &a)
+}
+
+// ChangeAgent changes an agent's state: how is suspend, resume or retire.
+func (c *Client) ChangeAgent(ctx context.Context, name, how string) error {
+	return c.post(ctx, "/agents/"+url.PathEscape(name)+"/"+how, nil, nil)
+}
+
+// Accesses lists access requests, newest first; all includes those that have ended.
+func (c *Client) Accesses(ctx context.Context, all bool) (as []remit.AccessView, err error) {
+	return as, c.get(ctx, "/approvals?all="+strconv.FormatBool(all), &as)
+}
+
+// Access is one card.
+func (c *Client) Access(ctx context.Context, id remit.ID) (a remit.AccessView, err error) {
+	return a, c.get(ctx, "/approvals/"+url.PathEscape(string(id)), &a)
+}
+
+// Vote hands in a signed statement and gives the card after it.
+func (c *Client) Vote(ctx context.Context, id remit.ID, r remit.VoteRequest) (a remit.AccessView, err error) {
+	return a, c.post(ctx, "/approvals/"+url.PathEscape(string(id))+"/votes", r, &a)
+}
+
+// WaitAccess returns when an access request is no longer open, met or reserved, or after the server's patience of
+// about half a minute with it as it is. It works with a person's session and, given an instance, with its secret.
+func (c *Client) WaitAccess(ctx context.Context, id, instance remit.ID, secret []byte) (a remit.AccessView, err error) {
+	auth := ""
+	if instance != "" {
+		auth = instanceAuth(instance, secret)
+	}
+	return a, c.call(ctx, http.MethodGet, "/approvals/"+url.PathEscape(string(id))+"/wait", auth, nil, &a)
+}
+
+// ConfirmKey confirms a new key of the signed-in person with an older one.
+func (c *Client) ConfirmKey(ctx context.Context, r remit.ConfirmKeyRequest) error {
+	return c.post(ctx, "/keys/confirm", r, nil)
+}
+
+// Decision explains a decision.
+func (c *Client) Decision(ctx context.Context, i remit.EntryIndex) (d remit.DecisionView, err error) {
+	return d, c.get(ctx, "/decisions/"+strconv.FormatUint(uint64(i), 10), &d)
+}
+
+// LogHead is the signed head.
+func (c *Client) LogHead(ctx context.Context) (h remit.LogHead, err error) {
+	return h, c.get(ctx, "/log/checkpoint", &h)
+}
+
+// LogEntries gives entries from an index on. With follow it waits for more until ctx ends.
+func (c *Client) LogEntries(ctx context.Context, from remit.EntryIndex, follow bool) iter.Seq2[remit.LogEntry, error] {
+	return func(yield func(remit.LogEntry, error) bool) {
+		resp, err := c.request(ctx, http.MethodGet, fmt.Sprintf("/log/entries?from=%d&follow=%t", from, follow), "", nil)
+		if err != nil {
+			yield(remit.LogEntry{}, err)
+			return
+		}
+		defer resp.Body.Close()
+		lines := bufio.NewScanner(resp.Body)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			var e remit.LogEntry
+			if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+				continue // keeps the connection awake
+			}
+			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+				yield(e, remit.Errorf(remit.Internal, "the server's log line cannot be read: %w", err))
+				return
+			}
+			if !yield(e, nil) {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil && !errors.Is(err, context.Canceled) {
+			yield(remit.LogEntry{}, err)
+		}
+	}
+}
+
+// ExportLog writes the log as a bundle that can be verified offline.
+func (c *Client) ExportLog(ctx context.Context, w io.Writer) error {
+	resp, err := c.request(ctx, http.MethodGet, "/log/bundle", "", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return remit.Errorf(remit.UpstreamDown, "the export broke off: %w", err)
+	}
+	return nil
+}
+
+// Policy is the bundle in force.
+func (c *Client) Policy(ctx context.Context) (p remit.PolicyView, err error) {
+	return p, c.get(ctx, "/policy", &p)
+}
+
+// TryPolicy judges past requests again under another bundle.
+func (c *Client) TryPolicy(ctx context.Context, r remit.TryRequest) (a remit.TryAnswer, err error) {
+	return a, c.post(ctx, "/policy/try", r, &a)
+}
+
+// ConfirmClock says that the server's clock is right after it jumped.
+func (c *Client) ConfirmClock(ctx context.Context) error {
+	return c.post(ctx, "/clock/confirm", nil, nil)
+}
+
+// Probe sends the canary: a step of the probe's own, decided like any other. kind is read, write or privileged. A
+// refusal is a decision, not an error.
+func (c *Client) Probe(ctx context.Context, token, kind, name string) (d remit.Decision, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/probe/"+url.PathEscape(kind)+"?name="+url.QueryEscape(name), nil)
+	if err != nil {
+		return d, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return d, remit.Errorf(remit.UpstreamDown, "the server does not answer: %w", err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		remit.Decision
+		Detail string `json:"detail"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&answer); err != nil {
+		return d, remit.Errorf(remit.Internal, "the server's answer to the probe cannot be read: %w", err)
+	}
+	if answer.Detail != "" {
+		return d, &remit.Error{Code: answer.Code, Sentence: answer.Detail}
+	}
+	return answer.Decision, nil
+}

@@ -1,0 +1,205 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/identity"
+)
+
+const (
+	// beatEvery is how often a launcher is heard of; the server gives up after 15 s without.
+	beatEvery = 5 * time.Second
+	// maxHeld is the longest line of a held connection, in bytes.
+	maxHeld = 4 << 10
+)
+
+// launchSession is a launcher's Session over the API, on behalf of a signed-in person.
+type launchSession struct {
+	client *Client
+	clock  identity.Clock
+}
+
+// Session is the server as a launcher of c's person sees it.
+func (c *Client) Session() Session { return &launchSession{client: c, clock: identity.SystemClock{}} }
+
+// StartInstance asks for an instance on a task.
+func (s *launchSession) StartInstance(ctx context.Context, i InstanceStart) (Instance, error) {
+	var v remit.InstanceView
+	in := remit.InstanceRequest{Task: i.Task, Confinement: i.Confinement, Ungoverned: i.Ungoverned}
+	if err := s.client.post(ctx, "/instances", in, &v); err != nil {
+		return Instance{}, err
+	}
+	out := Instance{ID: v.ID, Task: v.Task, Org: s.client.org, Agent: v.Agent, SPIFFEID: v.SPIFFEID, Secret: Secret(v.Secret), Gateway: v.Gateway,
+		CA: s.client.ca, Branch: v.Branch}
+	for _, r := range v.Rewrites {
+		j := slices.IndexFunc(out.Rewrites, func(o Rewrite) bool { return o.To == r.To })
+		if j < 0 {
+			out.Rewrites = append(out.Rewrites, Rewrite{To: r.To})
+			j = len(out.Rewrites) - 1
+		}
+		out.Rewrites[j].From = append(out.Rewrites[j].From, r.From)
+	}
+	return out, nil
+}
+
+func (s *launchSession) ask(ctx context.Context, id remit.ID, secret Secret, what string, in, out any) error {
+	return s.client.call(ctx, http.MethodPost, "/instances/"+url.PathEscape(string(id))+"/"+what, instanceAuth(id, []byte(secret)), in, out)
+}
+
+// Token asks for a token for a gateway: by its name, or by the address that StartInstance gave.
+func (s *launchSession) Token(ctx context.Context, id remit.ID, secret Secret, gateway string) (string, time.Time, error) {
+	_, address, _ := strings.Cut(gateway, "/v1/orgs/")
+	if _, own, _ := strings.Cut(s.client.base, "/v1/orgs/"); address != "" {
+		name, ours := strings.CutPrefix(address, own+"/")
+		if !ours {
+			return "", time.Time{}, remit.Errorf(remit.BadRequest, "the gateway %q is not one of %s", gateway, s.client.base)
+		}
+		gateway = name
+	}
+	var t remit.Token
+	err := s.ask(ctx, id, secret, "token", remit.TokenRequest{Gateway: gateway}, &t)
+	return t.Token, t.NotAfter, err
+}
+
+// SVID has the key of a certificate request certified.
+func (s *launchSession) SVID(ctx context.Context, id remit.ID, secret Secret, csr []byte) (chain, bundle []byte, err error) {
+	var v remit.SVID
+	if err := s.ask(ctx, id, secret, "svid", remit.SVIDRequest{CSR: csr}, &v); err != nil {
+		return nil, nil, err
+	}
+	return slices.Concat(v.Chain...), slices.Concat(v.Bundle...), nil
+}
+
+// comeBack is how long a launcher tries to reach a server that went away, before it gives its instance up.
+const comeBack = time.Minute
+
+// errParted: the connection ended without a word. The server may be starting again.
+var errParted = errors.New("the connection to the server ended")
+
+// Hold opens the connection that the instance lives by. It sends a line every few seconds for as long as it is open,
+// and opens it again when the server was started again in between.
+func (s *launchSession) Hold(ctx context.Context, id remit.ID, secret Secret) (<-chan error, error) {
+	parted, err := s.hold(ctx, id, secret)
+	if err != nil {
+		return nil, err
+	}
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			err := <-parted
+			if !errors.Is(err, errParted) {
+				ended <- err
+				return
+			}
+			if parted, err = s.again(ctx, id, secret); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	return ended, nil
+}
+
+// again opens the connection anew, once the server answers.
+func (s *launchSession) again(ctx context.Context, id remit.ID, secret Secret) (<-chan error, error) {
+	until := s.clock.Now().Add(comeBack)
+	for {
+		select {
+		case <-s.clock.After(time.Second):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		parted, err := s.hold(ctx, id, secret)
+		var refused *remit.Error
+		down := errors.As(err, &refused) && refused.Code.Info().HTTP >= 500
+		if !down || !s.clock.Now().Before(until) {
+			return parted, err
+		}
+	}
+}
+
+// hold opens the connection once.
+func (s *launchSession) hold(ctx context.Context, id remit.ID, secret Secret) (<-chan error, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	lines, heart := io.Pipe()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.client.base+"/instances/"+url.PathEscape(string(id))+"/hold", lines)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	req.Header.Set("Authorization", instanceAuth(id, []byte(secret)))
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	go s.beat(ctx, heart)
+	resp, err := s.client.http.Do(req)
+	if err != nil {
+		cancel()
+		return nil, remit.Errorf(remit.UpstreamDown, "the server does not take the heartbeat: %w", err)
+	}
+	if resp.StatusCode >= 300 {
+		defer cancel()
+		defer resp.Body.Close()
+		return nil, problem(resp)
+	}
+	parted := make(chan error, 1)
+	go func() {
+		defer cancel()
+		defer resp.Body.Close()
+		parted <- reason(resp.Body)
+	}()
+	return parted, nil
+}
+
+// beat writes a line now and every few seconds, until ctx ends.
+func (s *launchSession) beat(ctx context.Context, heart *io.PipeWriter) {
+	// Whoever reads the pipe may be gone: writing must not outlive the connection.
+	defer context.AfterFunc(ctx, func() { heart.CloseWithError(ctx.Err()) })()
+	for {
+		if _, err := io.WriteString(heart, "\n"); err != nil {
+			return
+		}
+		select {
+		case <-s.clock.After(beatEvery):
+		case <-ctx.Done():
+			heart.CloseWithError(ctx.Err())
+			return
+		}
+	}
+}
+
+// reason reads the server's lines; the last one, if it is one of JSON, says why the instance has ended.
+func reason(body io.Reader) error {
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, maxHeld)
+	for lines.Scan() {
+		if len(lines.Bytes()) == 0 {
+			continue
+		}
+		var last struct {
+			Reason string `json:"reason"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &last); err != nil || last.Reason == "" {
+			return remit.Errorf(remit.Internal, "the server's heartbeat cannot be read")
+		}
+		return errors.New(last.Reason)
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%w: %w", errParted, err)
+	}
+	return errParted
+}
+
+// End tells the server that the command has ended.
+func (s *launchSession) End(ctx context.Context, id remit.ID, secret Secret) error {
+	return s.ask(ctx, id, secret, "end", struct{}{}, nil)
+}
