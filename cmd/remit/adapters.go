@@ -1,0 +1,379 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/authority"
+	"github.com/remit-dev/remit/broker"
+	"github.com/remit-dev/remit/engine"
+	"github.com/remit-dev/remit/executor"
+	"github.com/remit-dev/remit/gateway"
+	"github.com/remit-dev/remit/gateway/git"
+	"github.com/remit-dev/remit/identity"
+	"github.com/remit-dev/remit/ledger"
+	"github.com/remit-dev/remit/policy"
+	"github.com/remit-dev/remit/sshsig"
+)
+
+// bundles keeps policy bundles as blobs, under the digest that the log names them by.
+type bundles struct {
+	blobs ledger.Blobs
+	mu    sync.Mutex
+	known map[remit.Digest]*policy.Bundle
+}
+
+// Policy compiles the bundle of a digest, once.
+func (b *bundles) Policy(ctx context.Context, d remit.Digest) (authority.Policy, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p := b.known[d]; p != nil {
+		return p, nil
+	}
+	files, err := b.Files(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	p, err := policy.Compile(ctx, files)
+	if err != nil {
+		return nil, err
+	}
+	if b.known == nil {
+		b.known = map[remit.Digest]*policy.Bundle{}
+	}
+	b.known[d] = p
+	return p, nil
+}
+
+// Files is the text of a bundle.
+func (b *bundles) Files(ctx context.Context, d remit.Digest) ([]remit.PolicyFile, error) {
+	r, _, err := b.blobs.Open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	body, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Decode(body)
+}
+
+// Install compiles and tests a bundle and keeps its text. Nothing is in force by that.
+func (b *bundles) Install(ctx context.Context, files []remit.PolicyFile) (remit.Digest, error) {
+	report, err := policy.Test(ctx, files)
+	if err != nil {
+		return remit.Digest{}, err
+	}
+	if failed := report.Failed(); len(failed) > 0 {
+		return remit.Digest{}, remit.Errorf(remit.BadRequest, "the policy's own test %s fails: %s", failed[0].Name, failed[0].Why)
+	}
+	body, err := policy.Encode(files)
+	if err != nil {
+		return remit.Digest{}, err
+	}
+	d, _, err := b.blobs.Put(ctx, bytes.NewReader(body))
+	return d, err
+}
+
+// Compile makes a policy of files that are kept nowhere.
+func (b *bundles) Compile(ctx context.Context, files []remit.PolicyFile) (authority.Policy, error) {
+	return policy.Compile(ctx, files)
+}
+
+// authorizer is the engine as a gateway sees it.
+type authorizer struct{ *engine.Engine }
+
+func (a authorizer) Record(ctx context.Context, at remit.Attempt, r gateway.Result) error {
+	return a.Engine.Record(ctx, at, r.Outcome, r.Code, r.Receipt)
+}
+
+// credentials carries a redemption from the engine to the broker: the only way to a credential.
+type credentials struct {
+	engine *engine.Engine
+	broker *broker.Broker
+}
+
+func (c credentials) Lease(ctx context.Context, a remit.Attempt) (gateway.Credential, error) {
+	r, err := c.engine.Take(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	l, err := c.broker.Lease(ctx, r)
+	if err != nil {
+		return nil, err // never a typed nil in the interface
+	}
+	return l, nil
+}
+
+// upstreams finds what is declared of upstreams and repositories.
+type upstreams struct {
+	engine     *engine.Engine
+	git        string // binary; empty: found in PATH
+	config     string // directory for what git is told
+	mu         sync.Mutex
+	transports map[remit.Digest]http.RoundTripper // by commitment of the declaration
+}
+
+// Upstream is the declaration of an upstream in force.
+func (u *upstreams) Upstream(ctx context.Context, name string) (remit.Upstream, error) {
+	up, _, err := u.declared(ctx, name)
+	return up, err
+}
+
+func (u *upstreams) declared(ctx context.Context, name string) (remit.Upstream, remit.Digest, error) {
+	var spec remit.Digest
+	u.engine.View(func(s *authority.State) {
+		if up := s.Upstreams[name]; up != nil {
+			spec = up.Spec
+		}
+	})
+	var up remit.Upstream
+	if spec.IsZero() {
+		return up, spec, remit.Errorf(remit.UnknownResource, "no upstream %q is declared", name)
+	}
+	body, ok := u.engine.Text(ctx, spec)
+	if !ok {
+		return up, spec, remit.Errorf(remit.UpstreamDown, "the declaration of upstream %s was erased; apply it again", name)
+	}
+	if err := json.Unmarshal(body, &up); err != nil {
+		return up, spec, remit.Errorf(remit.Internal, "the declaration of upstream %s cannot be read: %w", name, err)
+	}
+	return up, spec, nil
+}
+
+// Repo is a declared repository with how to reach it.
+func (u *upstreams) Repo(ctx context.Context, name string) (git.Repo, error) {
+	var decl *authority.Repository
+	u.engine.View(func(s *authority.State) {
+		if r := s.Repositories[name]; r != nil {
+			c := *r
+			decl = &c
+		}
+	})
+	if decl == nil {
+		return git.Repo{}, remit.Errorf(remit.UnknownResource, "no repository %q is declared", name)
+	}
+	upstream, _, _ := strings.Cut(name, "/")
+	up, spec, err := u.declared(ctx, upstream)
+	if err != nil {
+		return git.Repo{}, err
+	}
+	transport, base, err := u.transport(ctx, up, spec)
+	if err != nil {
+		return git.Repo{}, err
+	}
+	repo := git.Repo{Name: name, URL: base + "/" + decl.Path, Transport: transport, DefaultBranch: decl.DefaultBranch,
+		Watched: watched(decl)}
+	if up.Observer.From != "" {
+		repo.Observer = func(r *http.Request) error {
+			h, err := broker.Authorization(r.Context(), up.Observer)
+			if err == nil {
+				r.Header.Set("Authorization", h)
+			}
+			return err
+		}
+	}
+	return repo, nil
+}
+
+// watched are the paths that what a push sets off depends on.
+func watched(r *authority.Repository) []remit.Pattern {
+	out := slices.Clone(authority.Workflows)
+	for _, e := range r.Effects {
+		out = append(out, e.Runs...)
+	}
+	return out
+}
+
+// orders is the engine as the executor sees it.
+type orders struct {
+	engine *engine.Engine
+}
+
+func (o orders) Next(ctx context.Context, after map[remit.ID]bool) (id remit.ID, err error) {
+	err = o.engine.Wait(ctx, func(s *authority.State) bool {
+		for a := range s.OpenHolds {
+			if acc := s.Accesses[a]; acc.Status == remit.AccessMet && acc.Task != "" && !after[a] && (id == "" || a < id) {
+				id = a
+			}
+		}
+		return id != ""
+	})
+	return id, err
+}
+
+func (o orders) Claim(ctx context.Context, access remit.ID) (executor.Claimed, remit.Decision, error) {
+	var at remit.EntryIndex
+	known := false
+	o.engine.View(func(s *authority.State) {
+		if a := s.Accesses[access]; a != nil {
+			at, known = a.Decision, true
+		}
+	})
+	if !known {
+		return executor.Claimed{}, remit.Decision{}, remit.Errorf(remit.NotFound, "there is no access request %s", access)
+	}
+	req, err := o.request(ctx, at)
+	if err != nil {
+		return executor.Claimed{}, remit.Decision{}, err
+	}
+	order := remit.Order{Caller: req.Caller, Steps: req.Steps, Body: req.Order}
+	req.Access = access
+	req.Caller = remit.Caller{Task: req.Caller.Task, Executor: executor.Source}
+	d, err := o.engine.Authorize(ctx, req)
+	return executor.Claimed{Access: access, Protocol: req.Gateway, Permit: d.Permit, Order: order}, d, err
+}
+
+// request gives back what a gateway asked in an entry.
+func (o orders) request(ctx context.Context, at remit.EntryIndex) (remit.Request, error) {
+	_, c, err := o.engine.Entry(ctx, at)
+	if err != nil {
+		return remit.Request{}, err
+	}
+	a, ok := c.(*authority.Authorize)
+	if !ok {
+		return remit.Request{}, remit.Errorf(remit.NotFound, "the work order of entry %d was erased", at)
+	}
+	return a.Request, nil
+}
+
+func (o orders) Unfinished(ctx context.Context) ([]executor.Open, error) {
+	type open struct {
+		id remit.ID
+		at remit.EntryIndex
+	}
+	var found []open
+	o.engine.View(func(s *authority.State) {
+		for id, a := range s.Attempts {
+			found = append(found, open{id, a.Decision})
+		}
+	})
+	var out []executor.Open
+	for _, f := range found {
+		req, err := o.request(ctx, f.at)
+		if err != nil && !errors.As(err, new(*remit.Error)) {
+			return nil, err
+		}
+		// What cannot be read any more has no protocol, and so is ambiguous.
+		out = append(out, executor.Open{Attempt: remit.Attempt{ID: f.id}, Protocol: req.Gateway,
+			Order: remit.Order{Caller: req.Caller, Steps: req.Steps, Body: req.Order}})
+	}
+	return out, nil
+}
+
+// signers says whose declared key signed a commit.
+type signers struct{ people identity.People }
+
+// commitNamespace is the SSHSIG namespace in which git signs (gpg.format=ssh).
+const commitNamespace = "git"
+
+func (g signers) Signer(_ context.Context, payload, signature []byte) (remit.ID, bool, error) {
+	pub, err := sshsig.Signer(signature)
+	if err != nil {
+		return "", false, nil // an OpenPGP signature, or none that is understood
+	}
+	if _, err := sshsig.Verify(pub, commitNamespace, payload, signature); err != nil {
+		return "", false, nil
+	}
+	id, ok := g.people.ByKey(pub.Marshal())
+	return id, ok, nil
+}
+
+// packs keeps the packs of pushes. A held push's pack stays as long as its access request is open.
+type packs struct {
+	ledger.Blobs
+	mu   sync.Mutex
+	held map[remit.Digest]int
+}
+
+func (p *packs) PutFile(ctx context.Context, path string) (remit.Digest, error) {
+	d, _, err := p.Blobs.PutFile(ctx, path)
+	if err != nil {
+		return d, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held == nil {
+		p.held = map[remit.Digest]int{}
+	}
+	p.held[d]++
+	return d, nil
+}
+
+func (p *packs) Open(ctx context.Context, d remit.Digest) (io.ReadCloser, int64, error) {
+	return p.Blobs.Open(ctx, d)
+}
+
+func (p *packs) Drop(ctx context.Context, d remit.Digest) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held[d]--; p.held[d] > 0 {
+		return nil
+	}
+	delete(p.held, d)
+	if err := p.Blobs.Erase(ctx, d); err != nil && !errors.Is(err, ledger.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// systemClock is the machine's.
+type systemClock struct{}
+
+func (systemClock) Now() time.Time      { return time.Now() }
+func (systemClock) Boot() time.Duration { return sinceBoot() }
+
+// transport reaches an upstream. It is made once for each declaration.
+func (u *upstreams) transport(ctx context.Context, up remit.Upstream, spec remit.Digest) (http.RoundTripper, string, error) {
+	base := strings.TrimSuffix(up.Location, "/")
+	if up.Kind == "local" {
+		base = git.LocalURL
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if t := u.transports[spec]; t != nil {
+		return t, base, nil
+	}
+	t, err := u.dial(ctx, up)
+	if err != nil {
+		return nil, "", err
+	}
+	if u.transports == nil {
+		u.transports = map[remit.Digest]http.RoundTripper{}
+	}
+	u.transports[spec] = t
+	return t, base, nil
+}
+
+func (u *upstreams) dial(ctx context.Context, up remit.Upstream) (http.RoundTripper, error) {
+	switch up.Kind {
+	case "local":
+		return git.NewLocal(context.WithoutCancel(ctx), u.git, u.config, up.Location)
+	case "http":
+		c := git.RemoteConfig{URL: up.Location, Insecure: up.Insecure}
+		if up.CA != "" {
+			pem, err := os.ReadFile(up.CA)
+			if err != nil {
+				return nil, remit.Errorf(remit.UpstreamDown, "the certificates of upstream %s: %w", up.Name, err)
+			}
+			c.Roots = x509.NewCertPool()
+			if !c.Roots.AppendCertsFromPEM(pem) {
+				return nil, remit.Errorf(remit.UpstreamDown, "%s, the certificates of upstream %s, holds none in PEM", up.CA, up.Name)
+			}
+		}
+		return git.NewRemote(c)
+	}
+	return nil, remit.Errorf(remit.Internal, "upstream %s is of kind %q, which this release does not know", up.Name, up.Kind)
+}

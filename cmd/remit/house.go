@@ -1,0 +1,411 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/authority"
+	"github.com/remit-dev/remit/broker"
+	"github.com/remit-dev/remit/engine"
+	"github.com/remit-dev/remit/executor"
+	"github.com/remit-dev/remit/follow"
+	"github.com/remit-dev/remit/gateway"
+	"github.com/remit-dev/remit/gateway/git"
+	"github.com/remit-dev/remit/identity"
+	"github.com/remit-dev/remit/ledger"
+	"github.com/remit-dev/remit/ledger/sqlite"
+	"github.com/remit-dev/remit/policy"
+	"github.com/remit-dev/remit/server"
+)
+
+// Config is all that a server is told. Zero values are useful unless it says otherwise.
+type Config struct {
+	// Data is the directory that `remit init` made, 0700: log.db (the log), blobs and packs, ca, keys, git (mirrors and
+	// spool), second-head, pending-kills. Required.
+	Data string
+	// Listen is the address of the API and the gateways; 127.0.0.1:8443.
+	Listen string
+	// Names are the host names and addresses that clients use, for the certificate; localhost and 127.0.0.1 always are.
+	Names []string
+	// Public is the base URL that clients are told, https://HOST:PORT; made of the first name and Listen's port.
+	Public string
+	// SecondHead is where the head of the log is written a second time, to find a restored old copy at start; in Data,
+	// where it protects against accidents only.
+	SecondHead string
+	// Git is the git binary; found in PATH.
+	Git string
+	Log *slog.Logger
+}
+
+const (
+	reserve   = 256 << 20 // bytes of the disk that only the log may use
+	packQuota = 8 << 30   // bytes of all packs that wait
+)
+
+// layout is where things lie in the data directory.
+type layout string
+
+func (l layout) at(name string) string { return filepath.Join(string(l), name) }
+
+func (l layout) db() string    { return l.at("log.db") }
+func (l layout) roots() string { return l.at("ca.crt") } // for clients: certificates only
+func (l layout) ca() string    { return l.at("ca") }
+func (l layout) key() string   { return l.at(filepath.Join("keys", "log.key")) }
+func (l layout) blobs() string { return l.at("blobs") }
+func (l layout) packs() string { return l.at("packs") }
+func (l layout) org() string   { return l.at("org") }
+
+func (l layout) serverKey() string { return l.at(filepath.Join("keys", "server.key")) }
+
+// House is a running server: everything wired, for `remit server`, `remit quickstart` and tests alike.
+type House struct {
+	Config
+	Engine *engine.Engine
+	CA     *identity.CA
+	URL    string // base URL of the API
+	Org    remit.Org
+
+	store    *sqlite.Store
+	api      *server.Server
+	gitgw    *git.Gateway
+	packs    *packs
+	executor *executor.Executor
+	follower *follow.Follower
+	heads    *checkpoints
+	listener net.Listener
+	http     *http.Server
+	cancel   context.CancelFunc
+	group    sync.WaitGroup
+}
+
+// Open reads the data directory and wires the house. Nothing is served before Run.
+func Open(ctx context.Context, c Config) (_ *House, err error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:8443"
+	}
+	l := layout(c.Data)
+	org, err := readOrg(l)
+	if err != nil {
+		return nil, err
+	}
+	h := &House{Config: c, Org: org.Org}
+	second := ledger.SecondHead{Path: c.SecondHead}
+	if second.Path == "" {
+		second.Path = l.at("second-head")
+	}
+	defer func() {
+		if err != nil {
+			h.Close()
+		}
+	}()
+	signer, err := ledger.LoadKey(l.key())
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := ledger.VerifierKey(org.Origin, signer.Public())
+	if err != nil {
+		return nil, err
+	}
+	if h.CA, err = identity.OpenCA(l.ca(), h.Org, time.Now); err != nil {
+		return nil, err
+	}
+	if h.store, err = sqlite.Open(l.db(), sqlite.Options{Existing: true}); err != nil {
+		return nil, err
+	}
+	if err = ledger.CheckHead(ctx, h.store, second, verifier); err != nil {
+		return nil, err
+	}
+	h.heads = &checkpoints{store: h.store, signer: signer, second: second, origin: org.Origin, log: c.Log}
+	blobs, err := ledger.OpenBlobDir(l.blobs(), ledger.BlobOptions{Reserve: reserve})
+	if err != nil {
+		return nil, err
+	}
+	packDir, err := ledger.OpenBlobDir(l.packs(), ledger.BlobOptions{Quota: packQuota, Reserve: reserve})
+	if err != nil {
+		return nil, err
+	}
+	h.packs = &packs{Blobs: packDir}
+	policies := &bundles{blobs: blobs}
+	h.Engine, err = engine.Open(ctx, engine.Config{Store: h.store, Blobs: blobs, Policies: policies, Clock: systemClock{},
+		Log: c.Log, Kills: l.at("pending-kills")})
+	if err != nil {
+		return nil, err
+	}
+	if err = h.listen(); err != nil {
+		return nil, err
+	}
+	return h, h.wire(ctx, blobs, policies)
+}
+
+// listen takes the port before anything else happens, so that a port in use is said at once.
+func (h *House) listen() error {
+	var err error
+	if h.listener, err = net.Listen("tcp", h.Listen); err != nil {
+		return remit.Errorf(remit.Conflict, "cannot listen on %s: %w; choose another address with --listen", h.Listen, err)
+	}
+	host, port, err := net.SplitHostPort(h.listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	if len(h.Names) > 0 {
+		host = h.Names[0]
+	} else if ip := net.ParseIP(host); ip.IsUnspecified() {
+		host = "localhost"
+	}
+	h.URL = h.Public
+	if h.URL == "" {
+		h.URL = "https://" + net.JoinHostPort(host, port)
+	}
+	return nil
+}
+
+// wire makes the parts and says who knows whom. Nothing is looked up by name later.
+func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles) error {
+	l := layout(h.Data)
+	ups := &upstreams{engine: h.Engine, git: h.Git, config: l.at("git-local")}
+	if err := os.MkdirAll(ups.config, 0o700); err != nil {
+		return fmt.Errorf("making %s: %w", ups.config, err)
+	}
+	h.follower = follow.New(h.Engine, h.Log)
+	prefix := "/v1/orgs/" + string(h.Org)
+	authz, who := authorizer{h.Engine}, server.Authority{Engine: h.Engine}
+	var err error
+	h.gitgw, err = git.New(ctx, git.Config{Prefix: prefix + "/git", Repos: ups, Blobs: h.packs, Provenance: h.follower,
+		Signers: signers{who}, Git: h.Git, Dir: l.at("git"), Agent: "remit/" + version, Log: h.Log,
+		Preview: func(ctx context.Context, r remit.Request) (remit.Decision, error) { return authz.Authorize(ctx, r) }})
+	if err != nil {
+		return err
+	}
+	tokens := identity.NewTokens(identity.TokensConfig{Domain: h.CA.TrustDomain(), Instances: who, Now: time.Now})
+	sessions, err := identity.NewSessions(h.URL, h.Org, who, time.Now)
+	if err != nil {
+		return err
+	}
+	creds := credentials{h.Engine, broker.New(ups)}
+	pipeline := func(name string) *gateway.Pipeline {
+		return &gateway.Pipeline{Authn: tokens.Authenticator(name), Authz: authz, Creds: creds, Log: h.Log}
+	}
+	h.executor = &executor.Executor{Orders: orders{h.Engine}, Pipeline: pipeline(executor.Source), Log: h.Log,
+		Protocols: map[string]gateway.Protocol{"gateway/git": h.gitgw, "probe": gateway.Probe{}}}
+	probe := pipeline("probe")
+	key, err := readKey(l.serverKey())
+	if err != nil {
+		return err
+	}
+	h.api = server.New(server.Config{
+		Engine: h.Engine, Follow: h.follower, CA: h.CA, Sessions: sessions, Tokens: tokens, Bundles: policies,
+		Log: logbook{h, blobs, policies}, Base: h.URL, Key: key, Version: version, Slog: h.Log,
+		Mounts: map[string]http.Handler{
+			"git":   h.gitgw.Handler(pipeline("git")),
+			"probe": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { probe.Handle(gateway.Probe{}, w, r) }),
+		},
+	})
+	return nil
+}
+
+// logbook is the log as a whole, for the API.
+type logbook struct {
+	h        *House
+	blobs    ledger.Blobs
+	policies *bundles
+}
+
+func (b logbook) Head(ctx context.Context) (remit.LogHead, error) { return b.h.heads.head(ctx) }
+
+// Export writes the log up to its newest checkpoint, with the text of every policy that it ever installed.
+func (b logbook) Export(ctx context.Context, w io.Writer) error {
+	head, err := b.h.heads.head(ctx)
+	if err != nil {
+		return err
+	}
+	texts := map[remit.Digest][]byte{}
+	var installed []remit.Digest
+	b.h.Engine.View(func(s *authority.State) { installed = append(installed, s.Policies...) })
+	for _, d := range installed {
+		files, err := b.policies.Files(ctx, d)
+		if err != nil {
+			return fmt.Errorf("the policy %s: %w", d, err)
+		}
+		if texts[d], err = policy.Encode(files); err != nil {
+			return err
+		}
+	}
+	return ledger.WriteBundle(ctx, w, ledger.BundleSource{Store: b.h.store, Blobs: b.blobs, Org: b.h.Org, Verifier: head.Verifier,
+		Checkpoint: []byte(head.Checkpoint), Policies: texts, Attached: engine.Attached})
+}
+
+// readKey reads the server's own key: for what only it must recognise, also after a restart.
+func readKey(path string) (key [32]byte, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return key, remit.Errorf(remit.Internal, "the server's key: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return key, remit.Errorf(remit.Forbidden, "%s can be read by others; say: chmod 600 %s", path, path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil || len(b) != len(key) {
+		return key, remit.Errorf(remit.Internal, "%s is not the 32 bytes that remit init wrote", path)
+	}
+	return [32]byte(b), nil
+}
+
+// Run serves until ctx ends. It first finds out what became of what a crash left open.
+func (h *House) Run(ctx context.Context) error {
+	ctx, h.cancel = context.WithCancel(ctx)
+	defer h.cancel()
+	names := append([]string{"localhost", "127.0.0.1", "::1"}, h.Names...)
+	tlsConfig, err := h.CA.TLSConfig(names...)
+	if err != nil {
+		return err
+	}
+	h.Engine.DrainKills()
+	if err := h.sweepPacks(ctx); err != nil {
+		return err
+	}
+	if err := h.executor.Reconcile(ctx); err != nil {
+		h.Log.Error("finding out what became of open attempts", "err", err)
+	}
+	h.http = &http.Server{Handler: h.api, TLSConfig: tlsConfig, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(h.Log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return ctx }}
+	failed := make(chan error, 4)
+	h.work(ctx, failed, "follower", func(ctx context.Context) error { h.follower.Run(ctx); return nil })
+	h.work(ctx, failed, "executor", h.executor.Run)
+	h.work(ctx, failed, "clock", h.tick)
+	h.work(ctx, failed, "checkpoints", func(ctx context.Context) error { return h.heads.run(ctx, h.Engine) })
+	go func() {
+		<-ctx.Done()
+		// Held connections are let go of, without ending what they hold; what is being answered gets a moment.
+		h.api.Close()
+		done, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err := h.http.Shutdown(done); err != nil {
+			h.http.Close()
+		}
+	}()
+	served := make(chan error, 1)
+	go func() { served <- h.http.ServeTLS(h.listener, "", "") }()
+	select {
+	case err = <-failed:
+		h.cancel()
+		<-served
+	case err = <-served:
+	}
+	h.cancel()
+	h.group.Wait()
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (h *House) work(ctx context.Context, failed chan<- error, name string, run func(context.Context) error) {
+	h.group.Add(1)
+	go func() {
+		defer h.group.Done()
+		if err := run(ctx); err != nil && ctx.Err() == nil {
+			failed <- fmt.Errorf("%s: %w", name, err)
+		}
+	}()
+}
+
+// tick makes true what time alone decides.
+func (h *House) tick(ctx context.Context) error {
+	every := time.NewTicker(time.Second)
+	defer every.Stop()
+	sweep := time.NewTicker(time.Minute)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-sweep.C:
+			if err := h.sweepPacks(ctx); err != nil {
+				h.Log.Error("sweeping packs", "err", err)
+			}
+		case <-every.C:
+			h.Engine.DrainKills()
+			if err := h.Engine.Tick(ctx); err != nil {
+				h.Log.Error("tick", "err", err)
+			}
+			if err := h.api.Tick(ctx); err != nil && ctx.Err() == nil {
+				h.Log.Error("tick of the API", "err", err)
+			}
+		}
+	}
+}
+
+// packAge is how old a pack is before it can be an orphan: it is put before the entry that names it.
+const packAge = 30 * time.Minute
+
+// sweepPacks removes the packs that no open access request and no open attempt needs.
+func (h *House) sweepPacks(ctx context.Context) error {
+	var at []remit.EntryIndex
+	h.Engine.View(func(s *authority.State) {
+		for id := range s.OpenHolds {
+			at = append(at, s.Accesses[id].Decision)
+		}
+		for _, a := range s.Attempts {
+			at = append(at, a.Decision)
+		}
+	})
+	needed := map[remit.Digest]bool{}
+	for _, i := range at {
+		req, err := orders{h.Engine}.request(ctx, i)
+		if err != nil {
+			continue
+		}
+		if d, ok := git.PackOf(req.Order); ok {
+			needed[d] = true
+		}
+	}
+	for b, err := range h.packs.List(ctx) {
+		if err != nil {
+			return err
+		}
+		if !needed[b.Digest] && time.Since(b.Put) > packAge {
+			if err := h.packs.Erase(ctx, b.Digest); err != nil && !errors.Is(err, ledger.ErrNotFound) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Close ends what Open began. It may be called at any time, also twice.
+func (h *House) Close() {
+	if h.cancel != nil {
+		h.cancel()
+	}
+	h.group.Wait()
+	if h.listener != nil {
+		h.listener.Close()
+	}
+	if h.gitgw != nil {
+		h.gitgw.Close()
+		h.gitgw = nil
+	}
+	if h.Engine != nil {
+		h.Engine.Close()
+	}
+	if h.store != nil {
+		if err := h.store.Close(); err != nil {
+			h.Log.Error("closing the log", "err", err)
+		}
+		h.store = nil
+	}
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func newServer(a *app) *cobra.Command {
+	c := Config{}
+	var debug bool
+	cmd := &cobra.Command{
+		Use:   "server --data DIR",
+		Short: "Serve the API and the gateways",
+		Long: `Serves one organisation: the API, the git gateway and the approval pages, over TLS from the built-in CA. Run it under a
+uid of its own, or on a host of its own: an agent under the same uid could read its keys.
+
+It stops on SIGTERM after answering what is under way. A second server on the same data directory refuses to start.`,
+		Example: `  remit server --data /var/lib/remit
+  remit server --data /var/lib/remit --listen 0.0.0.0:8443 --name remit.example.com --second-head /mnt/other/head`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			level := slog.LevelInfo
+			if debug {
+				level = slog.LevelDebug
+			}
+			c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+			h, err := Open(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			defer h.Close()
+			fmt.Fprintf(a.stdout, "remit %s serves %s at %s; clients trust %s\n", version, h.Org, h.URL, layout(c.Data).roots())
+			return h.Run(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&c.Data, "data", "", "data directory, made by remit init")
+	cmd.Flags().StringVar(&c.Listen, "listen", "127.0.0.1:8443", "address to listen on")
+	cmd.Flags().StringArrayVar(&c.Names, "name", nil, "host name or address that clients use (repeatable; the first is the public one)")
+	cmd.Flags().StringVar(&c.Public, "public", "", "base URL that clients use, if it is another than the first name and port")
+	cmd.Flags().StringVar(&c.SecondHead, "second-head", "", "file on another volume for the second head of the log")
+	cmd.Flags().BoolVar(&debug, "debug", false, "log more")
+	if err := cmd.MarkFlagRequired("data"); err != nil {
+		panic(err)
+	}
+	return cmd
+}

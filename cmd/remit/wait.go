@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/client"
+)
+
+func newWait(a *app) *cobra.Command {
+	var timeout span
+	c := &cobra.Command{
+		Use:   "wait REQUEST",
+		Short: "Wait until a request was carried out, or is void",
+		Long: `Waits until people have decided and Remit has done what they approved. The exit code is 0 when it was done, 3 when it was
+refused or is void, 75 when it still waits after --timeout. It works for people and, inside remit run, for the agent
+itself; the agent need not send anything again.`,
+		Example: `  remit wait A-41
+  remit wait A-41 --timeout 10m || echo "goes on without it"`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if timeout > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, time.Duration(timeout))
+				defer cancel()
+			}
+			v, err := a.await(ctx, remit.ID(args[0]))
+			if err != nil {
+				return err
+			}
+			if err := a.print(v, func() { a.printf("%s\n", waited(v)) }); err != nil {
+				return err
+			}
+			return waitError(v)
+		},
+	}
+	c.Flags().Var(&timeout, "timeout", "how long to wait; by default until it is decided")
+	return c
+}
+
+// await returns when a request has ended, or with it as it is when ctx's time is over.
+func (a *app) await(ctx context.Context, id remit.ID) (remit.AccessView, error) {
+	look, err := a.waiter(ctx)
+	if err != nil {
+		return remit.AccessView{}, err
+	}
+	var last remit.AccessView
+	for {
+		v, err := look(ctx, id)
+		switch {
+		case errors.Is(ctx.Err(), context.DeadlineExceeded) && last.ID != "":
+			return last, nil
+		case errors.Is(ctx.Err(), context.DeadlineExceeded):
+			return remit.AccessView{ID: id, Status: remit.AccessOpen}, nil
+		case isCode(err, remit.Unauthenticated) && last.ID != "":
+			// A session is shorter than people's patience: sign in again.
+			if look, err = a.waiter(ctx); err != nil {
+				return last, err
+			}
+			continue
+		case err != nil:
+			return v, err
+		case v.Status == remit.AccessUsed || v.Status == remit.AccessVoid:
+			return v, nil
+		}
+		last = v
+	}
+}
+
+// waiter asks the server as a person or, inside an instance, through the instance's own socket.
+func (a *app) waiter(ctx context.Context) (func(context.Context, remit.ID) (remit.AccessView, error), error) {
+	if socket := a.getenv("REMIT_SOCKET"); a.getenv("REMIT_INSTANCE") != "" && socket != "" {
+		return func(ctx context.Context, id remit.ID) (remit.AccessView, error) {
+			return client.WaitThrough(ctx, socket, id)
+		}, nil
+	}
+	s, err := a.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, id remit.ID) (remit.AccessView, error) {
+		return s.WaitAccess(ctx, id, "", nil)
+	}, nil
+}
+
+// waited says how a request stands.
+func waited(v remit.AccessView) string {
+	id := visible(string(v.ID))
+	switch v.Status {
+	case remit.AccessUsed:
+		switch v.Outcome {
+		case remit.Done, "":
+			return id + " was approved and is done"
+		case remit.AfterRevocation:
+			return id + " was done, and its authority had ended while it was on its way"
+		}
+		return id + " was approved; its outcome is " + visible(string(v.Outcome)) + ": somebody has to look at the upstream"
+	case remit.AccessVoid:
+		return id + " is void: " + visible(v.Why.Info().Meaning)
+	case remit.AccessMet, remit.AccessReserved:
+		return id + " is approved and not carried out yet"
+	}
+	return id + " still waits for " + orPeople(needLine(v.Needs))
+}
+
+func orPeople(needs string) string {
+	if needs == "" {
+		return "people"
+	}
+	return needs
+}
+
+// waitError is how a request stands, to a shell.
+func waitError(v remit.AccessView) error {
+	switch v.Status {
+	case remit.AccessUsed:
+		if v.Outcome == remit.Ambiguous || v.Outcome == remit.NotApplied {
+			return exitCode(remit.ExitError)
+		}
+		return nil
+	case remit.AccessVoid:
+		return exitCode(remit.ExitDenied)
+	}
+	return exitCode(remit.ExitWaiting)
+}
