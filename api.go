@@ -79,6 +79,8 @@ type TaskView struct {
 	Holds     []ID       `json:"holds,omitempty"`
 	Instances []ID       `json:"instances,omitempty"`
 	Entry     EntryIndex `json:"entry"`
+	// Ungoverned names the credentials that it was handed past Remit (remit run --env).
+	Ungoverned []string `json:"ungoverned,omitempty"`
 }
 
 // EndRequest ends a task.
@@ -181,6 +183,7 @@ type AccessView struct {
 	Launcher    string          `json:"launcher,omitempty"`
 	By          string          `json:"by,omitempty"` // who asked, for control steps
 	Confinement Confinement     `json:"confinement,omitempty"`
+	Ungoverned  []string        `json:"ungoverned,omitempty"` // credentials that the task was handed past Remit
 	Steps       []Step          `json:"steps"`
 	Refs        []RefView       `json:"refs,omitempty"`
 	Shown       *Shown          `json:"shown,omitempty"`   // the change, as the gateway read it

@@ -139,6 +139,9 @@ type (
 		Confinement Confinement `cbor:"5,keyasint"`
 		Secret      Digest      `cbor:"6,keyasint"` // hash of what its launcher renews tokens with
 		Host        Digest      `cbor:"7,keyasint"` // keyed digest of the peer's address
+		// Ungoverned names the known credentials, by their variables, that its person handed to the command: what it does
+		// with them, Remit does not see.
+		Ungoverned []string `cbor:"8,keyasint,omitempty"`
 	}
 	InstanceEnded struct {
 		Instance ID   `cbor:"1,keyasint"`

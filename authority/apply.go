@@ -147,6 +147,11 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		if e.Confinement == remit.ConfineNone && !slices.Contains(t.Hosts, e.Host) {
 			t.Hosts = append(t.Hosts, e.Host)
 		}
+		for _, name := range e.Ungoverned {
+			if i, known := slices.BinarySearch(t.Ungoverned, name); !known {
+				t.Ungoverned = slices.Insert(t.Ungoverned, i, name)
+			}
+		}
 	case *remit.InstanceEnded:
 		i := s.Instances[e.Instance]
 		if i == nil {

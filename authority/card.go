@@ -8,7 +8,7 @@ func (s *State) CardOf(o *remit.AccessOpened, agent string, instance remit.ID, r
 	card := Card{Origin: s.Origin, Org: s.Org, Profile: s.Profile, Request: o.ID, Task: o.Task, By: o.By, Effect: o.Effect, Change: o.Change,
 		Shown: o.Shown, Needs: o.Needs, Zone: o.Zone, NotAfter: o.NotAfter, Rules: rules, Agent: agent, Instance: instance}
 	if t := s.Tasks[o.Task]; t != nil {
-		card.Requester, card.Intent = t.Requester, t.Intent
+		card.Requester, card.Intent, card.Ungoverned = t.Requester, t.Intent, t.Ungoverned
 	}
 	if i := s.Instances[instance]; i != nil {
 		card.Launcher, card.Confinement = i.Launcher, i.Confinement

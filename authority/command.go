@@ -82,6 +82,7 @@ type (
 		Confinement remit.Confinement
 		Secret      remit.Digest
 		Host        remit.Digest
+		Ungoverned  []string // variables; sorted
 	}
 	// EndInstance: the command ended, or its launcher was not heard of.
 	EndInstance struct {

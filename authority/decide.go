@@ -25,7 +25,9 @@ const (
 	MaxOrder     = 32 << 10
 	MaxDecisions = 10_000 // of a task, unless its budget says less
 	MaxHolds     = 3      // open at one time
-	MaxBytes     = 4 << 30
+	// MaxUngoverned is how many known credentials a person may hand to a command.
+	MaxUngoverned = 32
+	MaxBytes      = 4 << 30
 )
 
 // Decide says which events command c makes true in state s at time t, or why none. It changes nothing. Errors are
@@ -340,9 +342,12 @@ func decideStartInstance(s *State, now int64, c *StartInstance) ([]remit.Event, 
 	if !c.Confinement.Valid() || c.Secret.IsZero() {
 		return nil, Result{}, remit.Errorf(remit.BadRequest, "an instance names its confinement and the hash of its secret")
 	}
+	if len(c.Ungoverned) > MaxUngoverned || slices.ContainsFunc(c.Ungoverned, func(n string) bool { return n == "" || len(n) > 64 }) {
+		return nil, Result{}, remit.Errorf(remit.BadRequest, "at most %d variables of at most 64 bytes are handed to a command", MaxUngoverned)
+	}
 	id := newID(s, "I", 0)
 	return []remit.Event{&remit.InstanceStarted{ID: id, Task: c.Task, Agent: task.Agent, Launcher: c.By,
-		Confinement: c.Confinement, Secret: c.Secret, Host: c.Host}}, Result{ID: id}, nil
+		Confinement: c.Confinement, Secret: c.Secret, Host: c.Host, Ungoverned: c.Ungoverned}}, Result{ID: id}, nil
 }
 
 func decideEndInstance(s *State, c *EndInstance) ([]remit.Event, Result, error) {

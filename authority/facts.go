@@ -40,6 +40,7 @@ type InstanceFacts struct {
 	ID          remit.ID          `json:"id"`
 	Confinement remit.Confinement `json:"confinement"`
 	Launcher    remit.ID          `json:"launcher"`
+	Ungoverned  bool              `json:"ungoverned"` // its task was handed credentials past Remit
 }
 
 // StepView is one step as policy sees it.

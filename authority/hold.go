@@ -239,6 +239,7 @@ type Card struct {
 	Instance    remit.ID
 	Launcher    remit.ID
 	Confinement remit.Confinement
+	Ungoverned  []string // credentials that the task was handed past Remit
 	Effect      remit.Digest
 	Change      remit.Digest
 	Shown       remit.Digest // commitment of the change

@@ -263,6 +263,7 @@ func (s *State) factsOf(r remit.Request, task *Task, steps []looked, now int64) 
 		f.Agent = AgentFacts{Name: a.Name, Function: a.Function, Owner: a.Owner}
 	}
 	if task != nil {
+		f.Instance.Ungoverned = len(task.Ungoverned) > 0
 		f.Task = TaskFacts{ID: task.ID, Requester: task.Requester, Envelope: task.Envelope, OpenHolds: len(s.HoldsOf(task.ID))}
 	}
 	f.Steps = make([]StepView, 0, len(steps))

@@ -112,8 +112,10 @@ type Task struct {
 	Status  remit.TaskStatus
 	Closure []remit.ID     // sorted; grows, never shrinks
 	Hosts   []remit.Digest // from which unconfined instances of it came
-	Used    Usage
-	held    *held // the last hold, while its command is applied
+	// Ungoverned names the credentials that instances of it were handed past Remit; sorted.
+	Ungoverned []string
+	Used       Usage
+	held       *held // the last hold, while its command is applied
 }
 
 // Usage is what a task has used of its budget.

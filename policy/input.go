@@ -25,7 +25,7 @@ func newInput(f authority.Facts) *input {
 		obj("agent", str("name", f.Agent.Name), str("function", f.Agent.Function), str("owner", f.Agent.Owner)),
 		obj("task", str("id", f.Task.ID), str("requester", f.Task.Requester), envelope(f.Task.Envelope),
 			num("open_holds", f.Task.OpenHolds)),
-		obj("instance", str("id", f.Instance.ID), str("confinement", f.Instance.Confinement), str("launcher", f.Instance.Launcher)),
+		obj("instance", str("id", f.Instance.ID), str("confinement", f.Instance.Confinement), str("launcher", f.Instance.Launcher), boolean("ungoverned", f.Instance.Ungoverned)),
 		num("bytes", f.Bytes),
 	}
 	for i := range f.Steps {

@@ -237,7 +237,7 @@ func (s *Server) fixed(v *remit.AccessView, k carded, x *engine.Explanation, d f
 	}
 	v.Fixed = b
 	v.Rules = append(v.Rules, x.Card.Rules...)
-	v.Function, v.Confinement = x.Card.Function, x.Card.Confinement
+	v.Function, v.Confinement, v.Ungoverned = x.Card.Function, x.Card.Confinement, x.Card.Ungoverned
 	for to, id := range map[*string]remit.ID{&v.Requester: x.Card.Requester, &v.Owner: x.Card.Owner, &v.Launcher: x.Card.Launcher} {
 		if id != "" {
 			*to = d.Name(id)

@@ -89,7 +89,7 @@ func (s *Server) tasks(ctx context.Context, which func(*authority.Task) bool) ([
 			out = append(out, remit.TaskView{ID: t.ID, Status: t.Status, Live: st.TaskLive(t.ID, now.UnixNano()), Agent: t.Agent,
 				Requester: d.Name(t.Requester), Grant: scopes(t.Grant), Envelope: t.Envelope, Budget: t.Budget, Decisions: t.Used.Decisions,
 				Bytes: t.Used.Bytes, Deadline: time.Unix(0, t.Deadline).UTC(), Parent: t.Parent, Branch: branch(t.ID),
-				Holds: st.HoldsOf(t.ID), Instances: st.InstancesOf(t.ID), Entry: t.Entry})
+				Holds: st.HoldsOf(t.ID), Instances: st.InstancesOf(t.ID), Entry: t.Entry, Ungoverned: slices.Clone(t.Ungoverned)})
 			intents = append(intents, t.Intent)
 		}
 	})
@@ -245,7 +245,7 @@ func startInstance(s *Server, c *call, in remit.InstanceRequest) (remit.Instance
 		return remit.InstanceView{}, err
 	}
 	host, _ := s.host(c.r)
-	res, err := s.cfg.Engine.Do(c.r.Context(), &authority.StartInstance{By: c.person, Task: in.Task, Confinement: in.Confinement,
+	res, err := s.cfg.Engine.Do(c.r.Context(), &authority.StartInstance{By: c.person, Task: in.Task, Confinement: in.Confinement, Ungoverned: slices.Compact(slices.Sorted(slices.Values(in.Ungoverned))),
 		Secret: remit.Hash(secret[:]), Host: host})
 	if err != nil {
 		return remit.InstanceView{}, err

@@ -88,6 +88,9 @@ func (a *app) printActors(v remit.AccessView) {
 		a.field("who", who)
 		if v.Confinement != "" {
 			a.field("confinement", visible(string(v.Confinement)))
+			if len(v.Ungoverned) > 0 {
+				a.field("ungoverned", "was handed credentials past Remit: "+visible(list(v.Ungoverned)))
+			}
 		}
 	}
 	if v.By != "" {

@@ -246,6 +246,9 @@ func (a *app) printTask(t remit.TaskView) {
 	a.field("parent", visible(string(t.Parent)))
 	a.field("running", list(t.Instances))
 	a.field("waits for", list(t.Holds))
+	if len(t.Ungoverned) > 0 {
+		a.field("ungoverned", "was handed credentials past Remit: "+visible(list(t.Ungoverned)))
+	}
 }
 
 // quoted is somebody's words, marked as such.
