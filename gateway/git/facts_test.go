@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/gateway"
 	"github.com/remit-dev/remit/gateway/git/internal/pktline"
 )
 
@@ -184,7 +186,8 @@ func TestRevokedReadIsCut(t *testing.T) {
 	}
 	w.last()
 	w.srv.Close()
-	if len(w.record) != 1 || w.record[0].Outcome != remit.NotApplied {
+	// git may ask again when its connection broke; nothing of either goes through.
+	if len(w.record) == 0 || slices.ContainsFunc(w.record, func(r gateway.Result) bool { return r.Outcome != remit.NotApplied }) {
 		t.Errorf("%+v", w.record)
 	}
 }
