@@ -66,8 +66,8 @@ type Effect struct {
 	Causes  Action   `json:"causes" cbor:"2,keyasint"`
 	On      Resource `json:"on" cbor:"3,keyasint"`
 	Secrets string   `json:"secrets,omitempty" cbor:"4,keyasint,omitempty"` // none | exposed, for build.trigger
-	// Runs are the paths that decide what the pipeline runs; a push that changes them against the trusted ref holds
-	// where secrets are exposed. Empty: the workflow files of the known forges.
+	// Runs are the paths that decide what the pipeline runs, besides the workflow files of the known forges; a push that
+	// changes them against the trusted ref holds where secrets are exposed.
 	Runs []Pattern `json:"runs,omitempty" cbor:"5,keyasint,omitempty"`
 }
 

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
 )
 
 // DecodeStrict reads exactly one JSON value of at most limit bytes from r into v: unknown members, duplicate members
@@ -50,10 +52,10 @@ func noDuplicates(dec *json.Decoder) error {
 				return fmt.Errorf("not JSON at byte %d: %w", dec.InputOffset(), err)
 			}
 			key := name.(string)
-			if seen[key] {
+			if seen[folded(key)] {
 				return fmt.Errorf("member %q stands twice, at byte %d", key, dec.InputOffset())
 			}
-			seen[key] = true
+			seen[folded(key)] = true
 		}
 		if err := noDuplicates(dec); err != nil {
 			return err
@@ -63,4 +65,15 @@ func noDuplicates(dec *json.Decoder) error {
 		return fmt.Errorf("not JSON at byte %d: %w", dec.InputOffset(), err)
 	}
 	return nil
+}
+
+// folded is the same for all names that encoding/json takes for one member.
+func folded(name string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		return least
+	}, name)
 }

@@ -1,6 +1,7 @@
 package authority_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,6 +88,14 @@ func TestParents(t *testing.T) {
 	a := w.s.Accesses[id]
 	if a.NotAfter != w.s.Tasks[parent.Task].Deadline || len(a.Closure) != 2 || len(w.s.Tasks[parent.Task].Closure) != 2 {
 		t.Fatalf("%+v", a)
+	}
+	other := &remit.TaskCreated{ID: "T-other", Requester: "p-mia", Agent: "merger", Deadline: w.now.UnixNano() + 1e15, Parent: parent.Task}
+	if err := authority.Apply(w.s, w.now.UnixNano(), other); err != nil {
+		t.Fatal(err)
+	}
+	w.launch("T-other", "merger", "p-ada")
+	if got := w.s.Tasks[parent.Task].Closure; !slices.Contains(got, "p-ada") {
+		t.Fatalf("who launched a child is not in %v", got)
 	}
 	w.must(&authority.EndTask{By: "p-noa", Task: parent.Task, Status: remit.TaskCompleted})
 	w.status(id, remit.AccessVoid, remit.Dropped)

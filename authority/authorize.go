@@ -162,7 +162,7 @@ func (s *State) wrote(agent *Agent, f remit.StepFacts) bool {
 	return slices.ContainsFunc(f.Pushers, func(p remit.EntryIndex) bool {
 		push := s.Pushes[p]
 		by := s.Agents[push.Agent]
-		return push.Agent == agent.Name || push.Launcher == agent.Owner || by != nil && by.Owner == agent.Owner
+		return push.Launcher == agent.Owner || by != nil && by.Owner == agent.Owner // an agent has the owner that it has itself
 	})
 }
 
@@ -298,18 +298,30 @@ func registered(code, instead remit.Code) remit.Code {
 func (s *State) approversOf(r remit.Resource) []remit.Need {
 	switch r.Type() {
 	case "repo":
-		if repo := s.Repositories[r.Name()]; repo != nil && len(repo.Approvers) > 0 {
-			return repo.Approvers
+		if repo := s.Repositories[r.Name()]; repo != nil {
+			return repositoryApprovers(repo.RepositoryDeclared)
 		}
 	case "environment":
 		if env := s.Environments[r.Name()]; env != nil {
-			if len(env.Approvers) > 0 {
-				return env.Approvers
-			}
-			if env.Tier == "production" {
-				return []remit.Need{{Group: remit.Administrators, N: 2}}
-			}
+			return environmentApprovers(env.EnvironmentDeclared)
 		}
+	}
+	return []remit.Need{{Group: remit.Administrators, N: 1}}
+}
+
+func repositoryApprovers(r remit.RepositoryDeclared) []remit.Need {
+	if len(r.Approvers) > 0 {
+		return r.Approvers
+	}
+	return []remit.Need{{Group: remit.Administrators, N: 1}}
+}
+
+func environmentApprovers(e remit.EnvironmentDeclared) []remit.Need {
+	switch {
+	case len(e.Approvers) > 0:
+		return e.Approvers
+	case e.Tier == "production":
+		return []remit.Need{{Group: remit.Administrators, N: 2}}
 	}
 	return []remit.Need{{Group: remit.Administrators, N: 1}}
 }
@@ -364,25 +376,31 @@ func compareSteps(a, b remit.Step) int {
 		strings.Compare(fmt.Sprint(a.Effect), fmt.Sprint(b.Effect)), bytes.Compare(a.Args[:], b.Args[:]))
 }
 
-// changeDigest is the same for the same change whatever it is based on: steps, refs, changed paths with their old and
-// new blobs and modes. It is zero for what is not a change of files.
-func (s *State) changeDigest(r remit.Request) remit.Digest {
+// changeDigest is the same for the same change whatever it is based on: steps with what they set off, refs, changed
+// paths with their old and new blobs and modes, and what else the pipelines would run that differs from the trusted
+// branch: an older base may bring that along. It is zero for what is not a change of files.
+func (s *State) changeDigest(r remit.Request, steps []remit.StepFacts) remit.Digest {
 	if len(r.Refs) == 0 {
 		return remit.Digest{}
 	}
 	type ref struct {
-		Ref   string
-		Op    remit.RefOp
-		Old   string // of what is deleted: it has no paths that would tell
-		Paths []remit.PathChange
+		Ref    string
+		Op     remit.RefOp
+		Old    string // of what is deleted: it has no paths that would tell
+		Paths  []remit.PathChange
+		Pinned []remit.PathChange
 	}
 	doc := struct {
 		Origin string
 		Steps  []remit.Step
 		Refs   []ref
-	}{Origin: s.Origin, Steps: slices.SortedStableFunc(slices.Values(r.Steps), compareSteps)}
+	}{Origin: s.Origin}
+	for _, f := range steps {
+		doc.Steps = append(doc.Steps, f.Step)
+	}
+	slices.SortStableFunc(doc.Steps, compareSteps)
 	for _, c := range r.Refs {
-		change := ref{Ref: c.Ref, Op: c.Op, Paths: c.Paths}
+		change := ref{Ref: c.Ref, Op: c.Op, Paths: c.Paths, Pinned: c.Pinned}
 		switch c.Op {
 		case remit.RefForce:
 			change.Op = remit.RefUpdate // the same change on another base is pushed by force

@@ -330,6 +330,7 @@ func TestBoundary(t *testing.T) {
 			w.apply(func(s *authority.Set) {
 				s.Agents[0].Entitlements = []remit.Scope{{Actions: []remit.Action{"source.push"}, Resources: []remit.Pattern{"repo:forge/acme/docs"}}}
 				s.Agents[1].Entitlements, s.Agents[2].Entitlements = nil, nil
+				s.Boundaries = []remit.BoundaryDeclared{{Name: "pci", Seal: []remit.Pattern{"repo:forge/acme/payments"}, Functions: []remit.Function{remit.FuncCode}}}
 			})
 			w.deny(push(c, branch(c, "x"), "2"), remit.CrossesBoundary, "sealed by boundary pci")
 		}},
@@ -358,9 +359,12 @@ func TestBoundary(t *testing.T) {
 				s.Repositories[0].Effects = slicesOf(s.Repositories[0].Effects)
 				s.Repositories[0].Effects[1].Runs = []remit.Pattern{"ci/**"}
 			})
-			r.Refs[0].Ref = branch(c, "y")
+			r.Refs[0].Ref, r.Refs[0].Pinned = branch(c, "y"), paths("README")
 			w.allow(r)
 			r.Refs[0].Pinned = paths("ci/run.sh")
+			w.hold(r, remit.EffectHeld)
+			// An old workflow that runs by itself need not be among those that were declared.
+			r.Refs[0].Ref, r.Refs[0].Pinned = branch(c, "z"), paths(".github/workflows/old.yml")
 			w.hold(r, remit.EffectHeld)
 			w.apply(func(s *authority.Set) {
 				s.Repositories[0].Effects = slicesOf(s.Repositories[0].Effects)
@@ -393,6 +397,27 @@ func TestBoundary(t *testing.T) {
 			r := step(w.task("coder", "p-mia"), "deploy.promote", production)
 			r.Steps[0].Effect = true
 			w.deny(r, remit.OutOfScope, "may not take deploy.promote")
+			r = step(w.task("coder", "p-mia"), "source.read", payments)
+			r.Steps[0].Effect = true
+			if p := w.s.Permits[w.allow(r).Permit.ID]; len(p.Steps) != 1 || p.Steps[0].Effect {
+				t.Fatalf("%+v", p)
+			}
+		}},
+		{"an environment without approvers asks administrators, two for production", func(t *testing.T, w *world) {
+			w.apply(func(s *authority.Set) {
+				s.Environments[0].Approvers, s.Environments[1].Approvers = nil, nil
+				s.Agents[3].Owner = "p-sam"
+			})
+			c := w.task("pilot", "p-mia")
+			w.hold(step(c, "deploy.promote", production), remit.ImpactHeld, remit.Need{Group: remit.Administrators, N: 2})
+			w.hold(step(c, "deploy.promote", staging), remit.ImpactHeld, remit.Need{Group: remit.Administrators, N: 1})
+		}},
+		{"of two demands on a group the larger one counts", func(t *testing.T, w *world) {
+			w.policy = func(authority.Facts) authority.Finding {
+				return authority.Finding{Verdict: remit.Hold, Votes: []remit.Need{{Group: "reviewers", N: 2}}}
+			}
+			c := w.task("coder", "p-mia")
+			w.hold(push(c, branch(c, "x"), "1", ".gitmodules"), remit.PathProtected, remit.Need{Group: "reviewers", N: 2})
 		}},
 	})
 }
@@ -461,6 +486,9 @@ func TestLife(t *testing.T) {
 		c := w.task("coder", "p-noa") // noa requests and launches, mia owns
 		permit := w.allow(push(c, branch(c, "x"), "1")).Permit.ID
 		end(w, c)
+		if a := w.s.Agents["coder"]; w.s.LiveTasks[c.Task] && w.s.Instances[c.Instance] != nil && a.Expires == 0 {
+			t.Fatal("no event ends it")
+		}
 		w.refuse(&authority.Redeem{Permit: permit, Proof: remit.Hash(secret[:]), Hash: proof}, remit.NotLive, "has ended")
 		if d := w.ask(push(c, branch(c, "x"), "1")); d.Verdict != remit.Deny || d.Code != remit.NotLive && d.Code != remit.UnknownPrincipal {
 			t.Fatal(d)

@@ -51,15 +51,12 @@ func (s *State) closure(task *Task, steps []remit.StepFacts, needs []remit.Need)
 			owners(s.Agents[push.Agent])
 		}
 		people = append(people, f.Signers...)
-		// What was removed and declared again keeps its history, so nobody leaves a closure by that.
 		switch name := f.Step.Resource.Name(); f.Step.Resource.Type() {
 		case "repo":
-			changed(s.Gone["repository/"+name])
 			if r := s.Repositories[name]; r != nil {
 				changed(r.Changes)
 			}
 		case "environment":
-			changed(s.Gone["environment/"+name])
 			if e := s.Environments[name]; e != nil {
 				changed(e.Changes)
 			}

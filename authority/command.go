@@ -34,7 +34,8 @@ type Set struct {
 	Environments []remit.EnvironmentDeclared
 	Boundaries   []remit.BoundaryDeclared
 	Policy       remit.Digest // zero: as it is
-	// PolicyWidens is why the new bundle may allow what the old one did not; empty when it only adds modules.
+	// PolicyWidens is why the new bundle may allow what the old one did not; empty when it only adds modules that nothing
+	// of the old one reads.
 	PolicyWidens string
 }
 

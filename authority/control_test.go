@@ -110,7 +110,7 @@ func TestTask(t *testing.T) {
 			if got := grant(); got != "[{[source.push] [repo:forge/acme/docs] [refs/heads/**] [src/**] 5 6}]" {
 				t.Error(got)
 			}
-			if got := grant(remit.Scope{Actions: push, Resources: []remit.Pattern{"repo:forge/**"}, Paths: []remit.Pattern{"src/a"}, MaxBytes: 9, MaxCommits: 4}); got != "[{[source.push] [repo:forge/acme/docs] [refs/heads/remit/T/**] [src/a] 5 4}]" {
+			if got := grant(remit.Scope{Actions: push, Resources: []remit.Pattern{"repo:forge/**"}, Paths: []remit.Pattern{"src/a"}, MaxBytes: 9, MaxCommits: 9}); got != "[{[source.push] [repo:forge/acme/docs] [refs/heads/remit/T/**] [src/a] 5 6}]" {
 				t.Error(got)
 			}
 			w.refuse(&authority.CreateTask{By: "p-mia", Agent: "coder", Scope: []remit.Scope{{Actions: push, Resources: []remit.Pattern{"repo:forge/**"}, Paths: []remit.Pattern{"doc/**"}}}}, remit.OutOfScope, "nothing")

@@ -342,7 +342,7 @@ func decideStartInstance(s *State, now int64, c *StartInstance) ([]remit.Event, 
 	if !c.Confinement.Valid() || c.Secret.IsZero() {
 		return nil, Result{}, remit.Errorf(remit.BadRequest, "an instance names its confinement and the hash of its secret")
 	}
-	if len(c.Ungoverned) > MaxUngoverned || slices.ContainsFunc(c.Ungoverned, func(n string) bool { return n == "" || len(n) > 64 }) {
+	if len(c.Ungoverned) > MaxUngoverned || slices.ContainsFunc(c.Ungoverned, func(n string) bool { return !plain(n, 64) }) {
 		return nil, Result{}, remit.Errorf(remit.BadRequest, "at most %d variables of at most 64 bytes are handed to a command", MaxUngoverned)
 	}
 	id := newID(s, "I", 0)
@@ -369,7 +369,7 @@ func decideTick(s *State, now int64) []remit.Event {
 		case now >= a.NotAfter:
 			end.hold(id, remit.Expired)
 			end.idle(a.Task, id)
-		case a.Status == remit.AccessOpen && a.SelfAt != 0 && now >= a.SelfAt:
+		case a.Status == remit.AccessOpen && a.SelfAt != 0:
 			if el := s.electorateOf(a, now); el.met(s.standing(a, el)) {
 				end.events = append(end.events, &remit.AccessMoved{Access: id, To: remit.AccessMet})
 			}

@@ -51,6 +51,19 @@ func (d *differ) back(kind, name string) string {
 	return fmt.Sprintf("%s %s was removed and comes back, perhaps as another one", kind, name)
 }
 
+// covered is why a new repository widens: what an agent is entitled to by a pattern reaches it.
+func (d *differ) covered(repo, why string) string {
+	for _, name := range sorted(d.s.Agents) {
+		a := d.s.Agents[name]
+		for _, e := range a.Entitlements {
+			if why == "" && a.Status != remit.AgentRetired && slices.ContainsFunc(e.Resources, func(p remit.Pattern) bool { return p.Match(remit.Resource("repo:" + repo)) }) {
+				why = fmt.Sprintf("agent %s is already entitled to %s by a pattern", name, repo)
+			}
+		}
+	}
+	return why
+}
+
 // twice tells whether the name of the i-th of all stands earlier as well.
 func twice[T any](all []T, i int, name func(T) string) bool {
 	return slices.ContainsFunc(all[:i], func(o T) bool { return name(o) == name(all[i]) })
@@ -276,7 +289,7 @@ func (d *differ) environments() error {
 		if !equal(old.EnvironmentDeclared, v) {
 			v.By = d.by
 			widens := ""
-			if loosens(old.Approvers, v.Approvers) || old.Tier == "production" && v.Tier != "production" {
+			if loosens(environmentApprovers(old.EnvironmentDeclared), environmentApprovers(v)) || old.Tier == "production" && v.Tier != "production" {
 				widens = fmt.Sprintf("environment %s asks for less than it did", v.Name)
 			}
 			d.add("environment", v.Name, "change", widens, &v)
@@ -333,7 +346,7 @@ func (d *differ) repositories() error {
 		r.By = d.by
 		old := d.s.Repositories[r.Name]
 		if old == nil {
-			d.add("repository", r.Name, "add", d.back("repository", r.Name), &r)
+			d.add("repository", r.Name, "add", d.covered(r.Name, d.back("repository", r.Name)), &r)
 			continue
 		}
 		r.By = old.By
@@ -354,7 +367,7 @@ func repositoryWidens(old, now remit.RepositoryDeclared) string {
 	switch {
 	case old.Path != now.Path || old.DefaultBranch != now.DefaultBranch:
 		return fmt.Sprintf("repository %s is another one, or trusts another branch", now.Name)
-	case loosens(old.Approvers, now.Approvers):
+	case loosens(repositoryApprovers(old), repositoryApprovers(now)):
 		return fmt.Sprintf("repository %s asks for fewer approvers", now.Name)
 	case !listCovers(now.Protected, old.Protected):
 		return fmt.Sprintf("repository %s protects fewer paths", now.Name)

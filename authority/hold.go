@@ -129,7 +129,7 @@ func (s *State) hold(now int64, c *Authorize, task *Task, d *verdict, effect rem
 		return nil
 	}
 	end := s.ending("")
-	open := &remit.AccessOpened{Task: task.ID, Effect: effect, Change: s.changeDigest(r), Shown: r.Card, Needs: d.needs,
+	open := &remit.AccessOpened{Task: task.ID, Effect: effect, Change: s.changeDigest(r, steps), Shown: r.Card, Needs: d.needs,
 		Closure: closure, NotAfter: min(now+int64(HoldLongest), s.lifeEnd(task.ID)), Zone: d.zone}
 	for _, id := range old {
 		end.hold(id, remit.Superseded)

@@ -74,11 +74,13 @@ func TestApproval(t *testing.T) {
 			}
 		}},
 		{"what is done after its task, or a person behind it, ended is recorded so", func(t *testing.T, w *world) {
-			for i, end := range []authority.Command{&authority.Kill{By: "p-noa", What: "person", ID: "p-noa"}, &authority.Kill{By: "p-mia", What: "agent", ID: "coder"}} {
+			for i, end := range []authority.Command{&authority.Kill{By: "p-mia", What: "person", ID: "p-mia"}, &authority.Kill{By: "p-ada", What: "agent", ID: "coder"}} {
+				w := newWorld(t, remit.Team)
 				c := w.task("coder", []remit.ID{"p-mia", "p-mia"}[i])
-				if i == 0 { // noa requests, mia launches as its owner; then mia's task lives on
+				if i == 0 { // noa requests, mia launches as its owner; the task outlives mia
 					id := w.must(&authority.CreateTask{By: "p-noa", Agent: "coder"}).ID
 					c = w.launch(id, "coder", "p-mia")
+					w.apply(func(s *authority.Set) { s.Agents[0].Owner = "p-tom" })
 				}
 				a := w.redeem(w.allow(push(c, branch(c, "x"), "1")).Permit.ID).Redemption.Attempt()
 				w.must(end)
@@ -95,7 +97,7 @@ func TestApproval(t *testing.T) {
 			id, r := held(w, c)
 			w.vote(id, "noa", soft("noa"), true)
 			other := w.task("coder", "p-mia")
-			for _, false := range []caller{c, other, {Executor: "x", Task: other.Task}, {Executor: "x", Task: c.Task, Instance: c.Instance}, {Executor: "x", Task: c.Task, Agent: "coder"}} {
+			for _, false := range []caller{c, other, {Executor: "x", Task: other.Task}, {Task: c.Task}, {Executor: "x", Task: c.Task, Instance: c.Instance}, {Executor: "x", Task: c.Task, Agent: "coder"}} {
 				q := w.claim(id, r)
 				q.Caller = false
 				w.deny(q, remit.UnknownPrincipal, "only an executor")
@@ -195,6 +197,42 @@ func TestApproval(t *testing.T) {
 			}
 			w.later(30 * time.Second)
 			w.deny(w.claim(id, r), remit.AlreadyUsed, "is void")
+			w = newWorld(t, remit.Team)
+			id, r = held(w, w.task("coder", "p-mia"))
+			w.vote(id, "noa", soft("noa"), true)
+			w.s.Accesses[id].NotAfter = w.now.UnixNano() + 1 // as a shorter time for holds would make it
+			if d := w.allow(w.claim(id, r)); w.s.Permits[d.Permit.ID].NotAfter != w.now.UnixNano()+1 {
+				t.Fatal("the permit outlives the approval")
+			}
+		}},
+		{"a permit without a secret is good for nothing", func(t *testing.T, w *world) {
+			c := w.task("coder", "p-mia")
+			d := w.must(&authority.Authorize{Request: push(c, branch(c, "x"), "1")}).Decision
+			w.refuse(&authority.Redeem{Permit: d.Permit.ID, Hash: proof}, remit.AlreadyUsed, "does not exist")
+		}},
+		{"a vote by a key that was taken away does not stand, though its voter has another", func(t *testing.T, w *world) {
+			id, r := held(w, w.task("coder", "p-mia"))
+			w.vote(id, "rio", soft("rio"), true)
+			w.apply(func(s *authority.Set) { s.People[4].Keys = s.People[4].Keys[1:] })
+			w.deny(w.claim(id, r), remit.PolicyHeld, "missing votes")
+			w.vote(id, "rio", touch("rio"), true)
+			w.allow(w.claim(id, r))
+		}},
+		{"whoever changed a group that the policy in force reads no longer counts", func(t *testing.T, w *world) {
+			ask := "devs"
+			w.policy = func(authority.Facts) authority.Finding {
+				return authority.Finding{Verdict: remit.Hold, Votes: []remit.Need{{Group: remit.Administrators, N: 1}, {Group: ask, N: 1}}}
+			}
+			r := step(w.task("coder", "p-mia"), "probe.write", "probe:canary")
+			id := w.hold(r, remit.PolicyHeld)
+			w.set = clone(w.set)
+			w.set.Groups[2].Members = []remit.ID{"p-noa", "p-rio"}
+			w.must(&authority.ApplySet{By: "p-bob", Set: w.set})
+			w.vote(id, "bob", touch("bob"), true)
+			w.vote(id, "noa", soft("noa"), true)
+			w.status(id, remit.AccessMet, "")
+			ask = "reviewers"
+			w.deny(w.claim(id, r), remit.PolicyHeld, "missing votes")
 		}},
 		{"a permit lives a minute", func(t *testing.T, w *world) {
 			c := w.task("coder", "p-mia")

@@ -15,7 +15,8 @@ var Workflows = []remit.Pattern{
 	".github", ".github/workflows", ".github/workflows/**", ".github/actions", ".github/actions/**",
 	".gitea", ".gitea/workflows", ".gitea/workflows/**", ".forgejo", ".forgejo/workflows", ".forgejo/workflows/**",
 	".gitlab-ci.yml", ".gitlab/ci/**", ".circleci", ".circleci/**", ".buildkite", ".buildkite/**", ".woodpecker", ".woodpecker.yml",
-	".woodpecker/**", ".drone.yml", ".travis.yml", "Jenkinsfile", "azure-pipelines.yml", "bitbucket-pipelines.yml",
+	".woodpecker/**", ".woodpecker.yaml", ".drone.yml", ".travis.yml", "Jenkinsfile", "azure-pipelines.yml", "bitbucket-pipelines.yml",
+	".cirrus.yml", ".cirrus.star", "appveyor.yml", ".appveyor.yml", ".semaphore", ".semaphore/**", ".builds", ".builds/**", ".build.yml",
 }
 
 // ControlSurface are the paths of which a change holds on every branch: what runs by itself, or steers agents, before
@@ -23,10 +24,14 @@ var Workflows = []remit.Pattern{
 var ControlSurface = append(slices.Clone(Workflows),
 	".gitmodules", "**/.gitattributes", ".lfsconfig", ".githooks", ".githooks/**", ".husky", ".husky/**",
 	".pre-commit-config.yaml", "lefthook.yml", ".devcontainer", ".devcontainer/**", ".devcontainer.json",
-	".vscode", ".vscode/**", ".envrc",
-	"**/AGENTS.md", "**/CLAUDE.md", "**/GEMINI.md", "**/.mcp.json", ".claude", ".claude/**", ".codex", ".codex/**",
-	".gemini", ".gemini/**", ".cursor", ".cursor/**", ".github/copilot-instructions.md", ".github/CODEOWNERS", "CODEOWNERS",
-	"docs/CODEOWNERS",
+	".vscode", ".vscode/**", ".idea", ".idea/**", ".envrc",
+	"**/AGENTS.md", "**/CLAUDE.md", "**/CLAUDE.local.md", "**/GEMINI.md", "**/.mcp.json", "**/.claude", "**/.claude/**",
+	"**/.codex", "**/.codex/**", "**/.gemini", "**/.gemini/**", "**/.cursor", "**/.cursor/**", "**/.cursorrules",
+	"**/.windsurfrules", "**/.windsurf/**", "**/.clinerules", "**/.clinerules/**",
+	// .github holds instructions to agents, owners, and settings that applications of the forge obey.
+	".github/**", ".gitea/**", ".forgejo/**", "CODEOWNERS", "docs/CODEOWNERS",
+	// What package managers run or load before anything of the project itself.
+	"**/.npmrc", "**/.yarnrc", "**/.yarnrc.yml", "**/.pnpmfile.cjs", "**/.cargo/**",
 )
 
 // Match tells which patterns cover at least one of paths, in the order of patterns. A path is also taken as a file
@@ -50,8 +55,30 @@ func matchPath(p remit.Pattern, c remit.PathChange) bool {
 	if fold == "" {
 		fold = strings.ToLower(c.Path)
 	}
-	return remit.Pattern(strings.ToLower(string(p))).MatchPath(fold)
+	lower := strings.ToLower(string(p))
+	if remit.Pattern(lower).MatchPath(fold) {
+		return true
+	}
+	// Whoever puts a symbolic link where a directory on the way to p would be decides what p stands for.
+	return (c.OldMode == modeLink || c.NewMode == modeLink) && onTheWay(fold, lower)
 }
+
+// onTheWay tells whether path is a directory above what pattern covers.
+func onTheWay(path, pattern string) bool {
+	deep, anywhere := strings.CutPrefix(pattern, "**/")
+	if !anywhere {
+		return strings.HasPrefix(pattern, path+"/")
+	}
+	for more := true; more; _, path, more = strings.Cut(path, "/") {
+		if strings.HasPrefix(deep, path+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// modeLink is git's mode of a symbolic link.
+const modeLink = 0o120000
 
 // outside is the first path that none of patterns covers; no patterns is no limit.
 func outside(patterns []remit.Pattern, paths []remit.PathChange) (string, bool) {
@@ -142,10 +169,8 @@ func (s *State) lookOne(task *Task, r remit.Request, st remit.Step, ref *remit.R
 	}
 	if effect != nil {
 		l.view.Secrets = effect.Secrets
-		runs := effect.Runs
-		if len(runs) == 0 {
-			runs = Workflows
-		}
+		// The workflow files always count: an old one that runs by itself may not be among those that were declared.
+		runs := append(slices.Clone(Workflows), effect.Runs...)
 		l.facts.Runs = len(Match(runs, ref.Pinned)) > 0
 		l.view.Runs = l.facts.Runs
 		return l // an effect needs no entitlement: the pipeline runs under its own identity
@@ -214,6 +239,10 @@ func inScope(grant []remit.Scope, st remit.Step, ref *remit.RefChange, r remit.R
 			miss(2, remit.PathOutOfScope, path)
 			continue
 		}
+		if len(g.Paths) > 0 && endsShared(ref, r.Caller.Task) {
+			miss(2, remit.PathOutOfScope, "every path")
+			continue
+		}
 		if g.MaxBytes != 0 && r.Bytes > g.MaxBytes || g.MaxCommits != 0 && ref.Commits > g.MaxCommits {
 			miss(3, remit.OverLimit, ref.Ref)
 			continue
@@ -231,7 +260,14 @@ func outsideEnvelope(e remit.Envelope, ref *remit.RefChange, r remit.Request) bo
 		return true
 	}
 	_, out := outside(e.Paths, ref.Paths)
+	out = out || len(e.Paths) > 0 && endsShared(ref, r.Caller.Task)
 	return out || e.MaxBytes != 0 && r.Bytes > e.MaxBytes || e.MaxCommits != 0 && ref.Commits > e.MaxCommits
+}
+
+// endsShared tells whether a ref is deleted that is not the task's own. That changes every path of it, although none is
+// listed: made anew afterwards, the ref could have any state of the trusted history. A task's own refs bear its id.
+func endsShared(ref *remit.RefChange, task remit.ID) bool {
+	return ref.Op == remit.RefDelete && !slices.Contains(strings.Split(ref.Ref, "/"), string(task))
 }
 
 func unhex(s string) []byte {

@@ -183,6 +183,19 @@ func TestConfirmKey(t *testing.T) {
 			after, _ := held(w, w.task("coder", "p-mia"))
 			w.vote(after, "noa", soft("noa 2"), true)
 		}},
+		{"a key that was never confirmed confirms no other", func(t *testing.T, w *world) {
+			k, l := key(soft("noa 2")), key(soft("noa 3"))
+			w.apply(func(s *authority.Set) { s.People[3].Keys = append(slicesOf(s.People[3].Keys), k, l) })
+			w.refuse(&authority.ConfirmKey{Person: "p-noa", Key: remit.Hash(k.Public), Signature: sign(w, k, "noa 3")}, remit.BadVote, "older key")
+		}},
+		{"a new key that no second administrator approved waits for its confirmation for ever", func(t *testing.T, w *world) {
+			w.must(&authority.Kill{By: "p-ada", What: "person", ID: "p-bob"})
+			w.refuse(&authority.ConfirmClock{By: "p-bob"}, remit.Forbidden, "administrator")
+			w.apply(func(s *authority.Set) { s.People[3].Keys = append(slicesOf(s.People[3].Keys), key(soft("noa 2"))) })
+			w.later(48 * time.Hour)
+			id, _ := held(w, w.task("coder", "p-mia"))
+			w.refuse(w.ballot(id, "noa", soft("noa 2"), true), remit.BadVote, "no declared key")
+		}},
 		{"a killed person confirms nothing", func(t *testing.T, w *world) {
 			k := key(soft("noa 2"))
 			w.apply(func(s *authority.Set) { s.People[3].Keys = append(slicesOf(s.People[3].Keys), k) })
@@ -227,7 +240,9 @@ func TestSolo(t *testing.T) {
 			r.Refs[0].New = oid("rebased")
 			next := w.hold(r, remit.PathProtected)
 			w.status(next, remit.AccessOpen, "")
-			w.later(5 * time.Minute).tick()
+			w.later(5*time.Minute - 1).tick()
+			w.status(next, remit.AccessOpen, "")
+			w.later(1).tick()
 			w.status(next, remit.AccessMet, "")
 		}},
 		{"somebody else needs no delay and no hardware", func(t *testing.T, w *world) {
@@ -320,6 +335,9 @@ func TestClosure(t *testing.T) {
 			w.apply(func(s *authority.Set) { s.Agents[0].Owner = "p-sam" })
 			c := w.task("coder", "p-noa")
 			w.apply(func(s *authority.Set) { s.Agents[0].Owner = "p-tom" })
+			if got := w.s.Tasks[c.Task].Closure; !slices.Contains(got, "p-tom") {
+				t.Fatal(got)
+			}
 			contains(t, w, push(c, branch(c, "x"), "1", workflow), "p-ada", "p-noa", "p-sam", "p-tom")
 		}},
 		{"pusher, their agent's owner, and signer", func(t *testing.T, w *world) {

@@ -23,13 +23,14 @@ var inHome = []string{
 	".huggingface/token", ".cache/huggingface/token", ".kaggle", ".pgpass", ".my.cnf", ".mylogin.cnf",
 	".local/share/keyrings", ".local/share/kwalletd", ".kde/share/apps/kwallet", ".gnome2/keyrings", ".pki",
 	".mozilla", ".config/google-chrome", ".config/chromium", ".config/BraveSoftware", ".config/microsoft-edge",
-	".config/remit", ".local/share/remit", ".local/state/remit",
+	".config/remit", ".cache/remit", ".local/share/remit", ".local/state/remit",
 }
 
 // inRuntime are paths below a user's runtime directory: sockets at which keys can be used or another process can be
 // told to act as the person.
 var inRuntime = []string{
 	"bus", "systemd", "keyring", "gcr", "gnupg", "ssh-agent.socket", "openssh_agent", "ssh-agent", "kwallet5.socket", "docker.sock", "docker", "podman", "containerd", "buildkit", "tmux",
+	"remit", // sessions
 }
 
 // onSystem are sockets of the whole machine that give their caller another one's rights.
@@ -77,6 +78,9 @@ func hidden(environ []string) []string {
 	}
 	if state, ok := lookup(environ, "XDG_STATE_HOME"); ok && filepath.IsAbs(state) {
 		add(state, []string{"remit"})
+	}
+	if cache, ok := lookup(environ, "XDG_CACHE_HOME"); ok && filepath.IsAbs(cache) {
+		add(cache, []string{"remit"})
 	}
 	uid := strconv.Itoa(os.Geteuid())
 	add("/run/user/"+uid, inRuntime)

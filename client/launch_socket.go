@@ -36,6 +36,7 @@ type (
 		Protocol string `json:"protocol"`
 		Host     string `json:"host"`
 		Path     string `json:"path"`
+		Refused  string `json:"refused,omitempty"` // a password that the gateway did not take
 	}
 	credentialAnswer struct {
 		Password string    `json:"password,omitempty"`
@@ -148,6 +149,15 @@ func (t *tokens) get(ctx context.Context) (string, time.Time, error) {
 	return token, notAfter, nil
 }
 
+// forget drops a token that the gateway does not know any more: the server was started again.
+func (t *tokens) forget(token string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.token == token {
+		t.token = ""
+	}
+}
+
 // ours tells whether a is about the gateway. git may leave the path out; if it does not, it must be the gateway's.
 func (t *tokens) ours(a credentialAsk) bool {
 	path := strings.Trim(a.Path, "/")
@@ -166,6 +176,8 @@ func (t *tokens) answer(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		a.Error = "the question does not parse"
+	case ask.Refused != "":
+		t.forget(ask.Refused)
 	case t.ours(ask):
 		a.Password, a.NotAfter, err = t.get(ctx)
 		if err != nil {
@@ -180,15 +192,18 @@ func (t *tokens) answer(w http.ResponseWriter, r *http.Request) {
 }
 
 // CredentialHelper is git's credential helper (gitcredentials(7)) for an instance: it asks the launcher at socket. op
-// is get, store or erase; only get does anything, and only for the gateway, so that git goes on without a password
-// where it asks about another host. in is what git says, key=value lines; out is what it gets.
+// is get, store or erase; get answers for the gateway only, so that git goes on without a password where it asks about
+// another host; erase says that the password was refused. in is what git says, key=value lines; out is what it gets.
 func CredentialHelper(ctx context.Context, socket, op string, in io.Reader, out io.Writer) error {
-	if op != "get" {
+	if op != "get" && op != "erase" {
 		return nil
 	}
 	ask, err := readAsk(in)
-	if err != nil {
+	if err != nil || op == "erase" && ask.Refused == "" {
 		return err
+	}
+	if op == "get" {
+		ask.Refused = ""
 	}
 	body, err := json.Marshal(ask)
 	if err != nil {
@@ -205,6 +220,9 @@ func CredentialHelper(ctx context.Context, socket, op string, in io.Reader, out 
 	}
 	c := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}} // no proxy
 	resp, err := c.Do(r)
+	if err != nil && op == "erase" {
+		return nil // a launcher that is gone has nothing to forget
+	}
 	if err != nil {
 		return remit.Errorf(remit.NotLive, "the instance does not answer at %s; it has ended, or this process is not part of it: %w", socket, err)
 	}
@@ -242,6 +260,8 @@ func readAsk(in io.Reader) (credentialAsk, error) {
 			a.Host = value
 		case "path":
 			a.Path = value
+		case "password":
+			a.Refused = value
 		}
 	}
 	return a, lines.Err()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,7 +46,7 @@ type Config struct {
 const (
 	maxQueue     = 4096 // commands that wait; more are denied with OVERLOAD
 	maxGroup     = 512  // commands in one commit
-	maxConflicts = 16   // times that a group is decided anew because another writer was faster
+	maxConflicts = 128  // times that a group is decided anew because another writer was faster
 )
 
 // Engine decides and records. Make one with Open.
@@ -102,8 +103,17 @@ func (e *Engine) Close() {
 	<-e.done
 }
 
+// longLog is how many entries are worth a reserve while they are read.
+const longLog = 50_000
+
 // fold reads the log from its first entry. It is applied once; the second state is a copy of the first.
 func (e *Engine) fold(ctx context.Context) error {
+	if head, err := e.cfg.Store.Head(ctx); err == nil && head.Size > longLog {
+		// A long log is read through a small heap, which would be collected thousands of times. Nothing writes to these
+		// bytes, so they cost addresses and no memory; while they are there, a collection waits for as many more.
+		reserve := make([]byte, 64<<20)
+		defer runtime.KeepAlive(reserve)
+	}
 	s := authority.New()
 	tree, head, err := ledger.Replay(ctx, e.cfg.Store, ledger.Tree{}, func(_ remit.EntryIndex, l ledger.Leaf) error {
 		return e.apply(s, l.At.UnixNano(), l.Event)

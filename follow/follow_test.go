@@ -83,6 +83,9 @@ const repo remit.Resource = "repo:forge/payments"
 
 func oid(b string) string { return strings.Repeat(b, 20) }
 
+// underway is a push that was redeemed, and of which the outcome is not known yet.
+const underway remit.Outcome = "underway"
+
 // push is an allowed push that brings commits, with what came of it.
 func (l *log) push(t testing.TB, on remit.Resource, outcome remit.Outcome, commits ...string) remit.EntryIndex {
 	t.Helper()
@@ -96,6 +99,9 @@ func (l *log) push(t testing.TB, on remit.Resource, outcome remit.Outcome, commi
 		return i
 	}
 	l.add(t, &remit.Redeemed{ID: attempt, Permit: permit}, &authority.Redeem{})
+	if outcome == underway {
+		return i
+	}
 	l.add(t, &remit.Recorded{Attempt: attempt, Outcome: outcome}, &authority.Record{})
 	return i
 }
@@ -135,6 +141,21 @@ func TestACommitIsOfEveryPushThatMayHaveBroughtIt(t *testing.T) {
 	again := follow.New(l, nil)
 	if e, _ := pushedBy(t, again, repo, oid("03"), oid("01")); !slices.Equal(e, []remit.EntryIndex{first, unclear, late}) {
 		t.Fatalf("built anew: %v", e)
+	}
+}
+
+// An upstream shows a push before it has answered it: in between, somebody else could push its commits on.
+func TestAPushCountsFromItsRedemption(t *testing.T) {
+	l := newLog()
+	f := follow.New(l, nil)
+	first := l.push(t, repo, remit.Done, oid("01"))
+	second := l.push(t, repo, underway, oid("01"), oid("02"))
+	if e, out := pushedBy(t, f, repo, oid("01"), oid("02")); !slices.Equal(e, []remit.EntryIndex{first, second}) || out != 0 {
+		t.Fatalf("under way: %v %d", e, out)
+	}
+	l.add(t, &remit.Recorded{Attempt: remit.ID(fmt.Sprintf("X-%d", second+1)), Outcome: remit.NotApplied}, &authority.Record{})
+	if e, out := pushedBy(t, f, repo, oid("01"), oid("02")); !slices.Equal(e, []remit.EntryIndex{first}) || out != 1 {
+		t.Fatalf("proven not to have arrived: %v %d", e, out)
 	}
 }
 

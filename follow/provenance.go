@@ -11,8 +11,9 @@ import (
 	"github.com/remit-dev/remit/ledger"
 )
 
-// provenance knows which allowed pushes brought which commits to which repository. A push counts unless it is proven
-// that nothing of it reached the upstream: of one whose outcome is unclear, its people may be behind what is there.
+// provenance knows which allowed pushes brought which commits to which repository. A push counts from its redemption,
+// before anything of it is sent, unless it is proven that nothing of it reached the upstream: of one whose outcome is
+// unclear, or not yet known, its people may be behind what is there.
 type provenance struct {
 	brought  map[remit.Resource]map[string][]remit.EntryIndex // by the bytes of the commit's id
 	allowed  map[remit.ID]pushed                              // permits that nobody redeemed yet
@@ -26,6 +27,7 @@ type pushed struct {
 	command  remit.Digest
 	repo     remit.Resource
 	notAfter int64
+	commits  []string // of an attempt: what it brings, by the bytes of the commits' ids
 }
 
 func newProvenance() provenance {
@@ -44,22 +46,29 @@ func (p *provenance) fold(ctx context.Context, log Log, i remit.EntryIndex, l le
 	case *remit.Decided:
 		at := slices.IndexFunc(e.Steps, func(f remit.StepFacts) bool { return f.Step.Action == "source.push" && !f.Step.Effect })
 		if e.Verdict == remit.Allow && at >= 0 {
-			p.allowed[e.Permit] = pushed{i, l.Command, e.Steps[at].Step.Resource, e.NotAfter}
+			p.allowed[e.Permit] = pushed{entry: i, command: l.Command, repo: e.Steps[at].Step.Resource, notAfter: e.NotAfter}
 			p.age = append(p.age, e.Permit)
 		}
 	case *remit.Redeemed:
-		if push, ok := p.allowed[e.Permit]; ok {
-			p.attempts[e.ID] = push
-			delete(p.allowed, e.Permit)
-		}
-	case *remit.Recorded:
-		push, ok := p.attempts[e.Attempt]
+		push, ok := p.allowed[e.Permit]
 		if !ok {
 			return nil
 		}
-		if e.Outcome != remit.NotApplied {
-			if err := p.landed(ctx, log, push); err != nil {
-				return err
+		commits, err := p.landing(ctx, log, push)
+		if err != nil {
+			return err
+		}
+		push.commits = commits
+		p.attempts[e.ID] = push
+		delete(p.allowed, e.Permit)
+	case *remit.Recorded:
+		if push := p.attempts[e.Attempt]; e.Outcome == remit.NotApplied {
+			known := p.brought[push.repo]
+			for _, key := range push.commits {
+				known[key] = slices.DeleteFunc(known[key], func(i remit.EntryIndex) bool { return i == push.entry })
+				if len(known[key]) == 0 {
+					delete(known, key)
+				}
 			}
 		}
 		delete(p.attempts, e.Attempt)
@@ -67,19 +76,19 @@ func (p *provenance) fold(ctx context.Context, log Log, i remit.EntryIndex, l le
 	return nil
 }
 
-// landed notes the commits of a push. Where its command was erased, nobody can tell any more who brought them, and they
-// count as brought outside.
-func (p *provenance) landed(ctx context.Context, log Log, push pushed) error {
+// landing notes the commits of a push, and gives them. Where its command was erased, nobody can tell any more who brought
+// them, and they count as brought outside.
+func (p *provenance) landing(ctx context.Context, log Log, push pushed) (commits []string, err error) {
 	c, err := log.Command(ctx, push.command)
 	if errors.Is(err, ledger.ErrErased) || errors.Is(err, ledger.ErrNotFound) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cmd, ok := c.(*authority.Authorize)
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	known := p.brought[push.repo]
 	if known == nil {
@@ -94,14 +103,15 @@ func (p *provenance) landed(ctx context.Context, log Log, push pushed) error {
 			}
 			if !slices.Contains(known[string(key)], push.entry) {
 				known[string(key)] = append(known[string(key)], push.entry)
+				commits = append(commits, string(key))
 			}
 		}
 	}
-	return nil
+	return commits, nil
 }
 
 // PushedBy says which pushes through Remit brought commits (hex object ids) to a repository, in the order of the log,
-// and how many of the commits none of them brought. It knows every push whose outcome was committed before the call.
+// and how many of the commits none of them brought. It knows every push that was redeemed before the call.
 func (f *Follower) PushedBy(ctx context.Context, repo remit.Resource, commits []string) (entries []remit.EntryIndex, outside int, err error) {
 	if err := f.CatchUp(ctx); err != nil {
 		return nil, 0, err

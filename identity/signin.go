@@ -2,12 +2,14 @@ package identity
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -24,9 +26,6 @@ const (
 	ChallengeLife = 2 * time.Minute
 	// SessionLife is how long a session is good; then its person signs again.
 	SessionLife = 10 * time.Minute
-	// MaxChallenges and MaxChallengesPerPeer bound what strangers make a server remember.
-	MaxChallenges        = 4096
-	MaxChallengesPerPeer = 16
 	// MaxSessions is how many sessions a person has; one more ends the oldest.
 	MaxSessions = 16
 
@@ -102,16 +101,12 @@ type Sessions struct {
 	people People
 	now    func() time.Time
 
-	mu         sync.Mutex
-	challenges map[remit.Digest]challenge // by the SHA-256 of the text
-	perPeer    map[netip.Prefix]int
-	sessions   map[remit.Digest]Session // by the SHA-256 of the token
-	of         map[remit.ID][]remit.Digest
-}
+	key [32]byte // of the nonces of challenges
 
-type challenge struct {
-	peer     netip.Prefix
-	notAfter time.Time
+	mu       sync.Mutex
+	spent    map[remit.Digest]time.Time // challenges that signed somebody in, by the SHA-256 of the text, until they expire
+	sessions map[remit.Digest]Session   // by the SHA-256 of the token
+	of       map[remit.ID][]remit.Digest
 }
 
 // NewSessions makes an empty table for one organisation behind one origin.
@@ -122,72 +117,47 @@ func NewSessions(origin string, org remit.Org, people People, now func() time.Ti
 	if origin == "" || len(origin) > 512 || strings.ContainsFunc(origin, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, fmt.Errorf("%q is not an origin such as https://remit.example:8443", origin)
 	}
-	return &Sessions{origin: origin, org: org, people: people, now: now,
-		challenges: make(map[remit.Digest]challenge), perPeer: make(map[netip.Prefix]int),
-		sessions: make(map[remit.Digest]Session), of: make(map[remit.ID][]remit.Digest)}, nil
+	t := &Sessions{origin: origin, org: org, people: people, now: now,
+		spent: make(map[remit.Digest]time.Time), sessions: make(map[remit.Digest]Session), of: make(map[remit.ID][]remit.Digest)}
+	_, _ = rand.Read(t.key[:]) // never fails
+	return t, nil
 }
 
-// Challenge gives a stranger something to sign. peer is the address that the request came from (host:port, as in
-// http.Request.RemoteAddr): each has a bounded number of open challenges, an IPv6 network of 64 bits counting as one.
-func (s *Sessions) Challenge(peer string) (text []byte, err error) {
-	from := peerNet(peer)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.now()
-	if len(s.challenges) >= MaxChallenges || s.perPeer[from] >= MaxChallengesPerPeer {
-		s.dropOld(now)
-	}
-	if len(s.challenges) >= MaxChallenges || s.perPeer[from] >= MaxChallengesPerPeer {
-		return nil, remit.Errorf(remit.Overload, "too many sign-ins wait for their signature; try again in %s", ChallengeLife)
-	}
-	c := Challenge{Origin: s.origin, Org: s.org, NotAfter: now.Add(ChallengeLife).Truncate(time.Second)}
-	_, _ = rand.Read(c.Nonce[:]) // never fails
-	text = c.Bytes()
-	s.challenges[remit.Hash(text)] = challenge{peer: from, notAfter: c.NotAfter}
-	s.perPeer[from]++
-	return text, nil
+// Challenge gives a stranger something to sign. Nothing is remembered of it: half of the nonce is random, the other
+// half says that it was given here. So no stranger can use up anything that a person needs to sign in, such as an agent
+// on its person's own host, whom that person signs in to kill.
+func (s *Sessions) Challenge() []byte {
+	c := Challenge{Origin: s.origin, Org: s.org, NotAfter: s.now().Add(ChallengeLife).Truncate(time.Second)}
+	_, _ = rand.Read(c.Nonce[:16]) // never fails
+	copy(c.Nonce[16:], s.mark(c))
+	return c.Bytes()
 }
 
-// peerNet is what strangers are counted by. What has no address, such as a unix socket, counts as one peer.
-func peerNet(peer string) netip.Prefix {
-	a, err := netip.ParseAddrPort(peer)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	addr := a.Addr().Unmap().WithZone("")
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	p, err := addr.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
+// mark is the second half of the nonce of a challenge that was given here: a keyed digest of all the rest of it.
+func (s *Sessions) mark(c Challenge) []byte {
+	clear(c.Nonce[16:])
+	m := hmac.New(sha256.New, s.key[:])
+	m.Write(c.Bytes())
+	return m.Sum(nil)[:16]
 }
 
-func (s *Sessions) dropOld(now time.Time) {
-	for h, c := range s.challenges {
-		if !now.Before(c.notAfter) {
-			s.drop(h, c)
-		}
+// given tells whether a challenge was given here and is not over.
+func (s *Sessions) given(text []byte, now time.Time) (notAfter time.Time, ok bool) {
+	c, err := ParseChallenge(text)
+	if err != nil || c.Origin != s.origin || c.Org != s.org || !hmac.Equal(c.Nonce[16:], s.mark(c)) {
+		return time.Time{}, false
 	}
+	return c.NotAfter, now.Before(c.NotAfter)
 }
 
-func (s *Sessions) drop(h remit.Digest, c challenge) {
-	delete(s.challenges, h)
-	if s.perPeer[c.peer]--; s.perPeer[c.peer] <= 0 {
-		delete(s.perPeer, c.peer)
-	}
-}
-
-// SignIn turns a challenge and its armored signature into a session token. The challenge is spent by the attempt,
-// whatever comes of it, so that each costs a stranger a new one. All failures of proof have one sentence: it does not
-// tell which keys are declared.
+// SignIn turns a challenge and its armored signature into a session token, once. All failures of proof have one
+// sentence: it does not tell which keys are declared.
 func (s *Sessions) SignIn(text, armored []byte) (token string, session Session, err error) {
 	now := s.now()
-	if !s.spend(text, now) {
-		return "", Session{}, remit.Errorf(remit.Unauthenticated, "this challenge was not given here, was used, or is older than %s; ask for a new one", ChallengeLife)
+	refused := remit.Errorf(remit.Unauthenticated, "this challenge was not given here, was used, or is older than %s; ask for a new one", ChallengeLife)
+	notAfter, ok := s.given(text, now)
+	if !ok {
+		return "", Session{}, refused
 	}
 	person, session, err := s.prove(text, armored)
 	if err != nil {
@@ -198,6 +168,12 @@ func (s *Sessions) SignIn(text, armored []byte) (token string, session Session, 
 	token, hash := newSecret(sessionPrefix)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	maps.DeleteFunc(s.spent, func(_ remit.Digest, end time.Time) bool { return !now.Before(end) })
+	this := remit.Hash(text)
+	if _, used := s.spent[this]; used {
+		return "", Session{}, refused
+	}
+	s.spent[this] = notAfter
 	for h, old := range s.sessions {
 		if !now.Before(old.NotAfter) {
 			s.end(h, old.Person)
@@ -209,22 +185,6 @@ func (s *Sessions) SignIn(text, armored []byte) (token string, session Session, 
 	s.sessions[hash] = session
 	s.of[person] = append(s.of[person], hash)
 	return token, session, nil
-}
-
-// spend takes the challenge out of the table; it is true once.
-func (s *Sessions) spend(text []byte, now time.Time) bool {
-	if len(text) > maxChallenge {
-		return false
-	}
-	h := remit.Hash(text)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, ok := s.challenges[h]
-	if !ok {
-		return false
-	}
-	s.drop(h, c)
-	return now.Before(c.notAfter)
 }
 
 func (s *Sessions) prove(text, armored []byte) (remit.ID, Session, error) {

@@ -58,16 +58,18 @@ func TestWhatIsNotUnderstoodIsRefused(t *testing.T) {
 		path, body string
 		code       remit.Code
 	}{
-		"an unknown member":        {"/tasks", `{"agent":"coder","intent":"x","root":true}`, remit.BadRequest},
-		"a member twice":           {"/tasks", `{"agent":"coder","agent":"other","intent":"x"}`, remit.BadRequest},
-		"more after the value":     {"/tasks", `{"agent":"coder","intent":"x"}{}`, remit.BadRequest},
-		"no JSON":                  {"/tasks", `agent=coder`, remit.BadRequest},
-		"nothing":                  {"/tasks", ``, remit.BadRequest},
-		"a body beyond the limit":  {"/tasks", `{"intent":"` + strings.Repeat("x", 65<<10) + `"}`, remit.TooLarge},
-		"an intent that is empty":  {"/tasks", `{"agent":"coder","intent":""}`, remit.BadRequest},
-		"a kill of nothing known":  {"/kill", `{"what":"planet","id":"x"}`, remit.BadRequest},
-		"a budget below zero":      {"/tasks", `{"agent":"coder","intent":"x","budget":{"holds":-1}}`, remit.BadRequest},
-		"a confinement of fantasy": {"/instances", `{"task":"T-1","confinement":"moon"}`, remit.NotFound},
+		"an unknown member":           {"/tasks", `{"agent":"coder","intent":"x","root":true}`, remit.BadRequest},
+		"a member twice":              {"/tasks", `{"agent":"coder","agent":"other","intent":"x"}`, remit.BadRequest},
+		"a member twice, in capitals": {"/tasks", `{"agent":"coder","AGENT":"other","intent":"x"}`, remit.BadRequest},
+		"a member twice, long s":      {"/tasks", `{"scope":[],"ſcope":[],"agent":"coder","intent":"x"}`, remit.BadRequest},
+		"more after the value":        {"/tasks", `{"agent":"coder","intent":"x"}{}`, remit.BadRequest},
+		"no JSON":                     {"/tasks", `agent=coder`, remit.BadRequest},
+		"nothing":                     {"/tasks", ``, remit.BadRequest},
+		"a body beyond the limit":     {"/tasks", `{"intent":"` + strings.Repeat("x", 65<<10) + `"}`, remit.TooLarge},
+		"an intent that is empty":     {"/tasks", `{"agent":"coder","intent":""}`, remit.BadRequest},
+		"a kill of nothing known":     {"/kill", `{"what":"planet","id":"x"}`, remit.BadRequest},
+		"a budget below zero":         {"/tasks", `{"agent":"coder","intent":"x","budget":{"holds":-1}}`, remit.BadRequest},
+		"a confinement of fantasy":    {"/instances", `{"task":"T-1","confinement":"moon"}`, remit.NotFound},
 	} {
 		status, h, body := call(t, w, "POST", "/v1/orgs/acme"+c.path, cleo, c.body)
 		var p remit.Problem

@@ -76,6 +76,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 		{"POST", org + "/approvals/" + string(held.Access) + "/votes", out, in, in, out, out},
 		{"GET", org + "/approvals/" + string(held.Access) + "/card", out, out, out, out, out}, // the link is the key
 		{"GET", org + "/decisions/" + itoa(held.Entry), out, in, in, in, out},
+		{"GET", org + "/decisions/0", out, in, in, out, out}, // of no task: not even what kind of entry it is
 		{"GET", org + "/log/checkpoint", in, in, in, in, in},
 		{"GET", org + "/log/entries", out, in, in, out, out},
 		{"GET", org + "/log/bundle", out, out, in, out, out},

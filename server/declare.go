@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -299,8 +300,8 @@ func (d *declaring) policy(files []remit.PolicyFile, dry bool) error {
 	return nil
 }
 
-// policyWidens tells why a bundle may allow what the one before did not; a bundle that only adds modules can only
-// narrow.
+// policyWidens tells why a bundle may allow what the one before did not. A new module can only narrow where nothing that
+// was there before reads its package: a helper that becomes true can make a rule's `not` false.
 func policyWidens(old, now []remit.PolicyFile) string {
 	for _, o := range old {
 		i := slices.IndexFunc(now, func(n remit.PolicyFile) bool { return n.Name == o.Name })
@@ -310,6 +311,38 @@ func policyWidens(old, now []remit.PolicyFile) string {
 		if now[i].Text != o.Text {
 			return fmt.Sprintf("policy module %s changes", o.Name)
 		}
+	}
+	for _, n := range now {
+		pkg := packageOf(n)
+		if slices.ContainsFunc(old, func(o remit.PolicyFile) bool { return o.Name == n.Name }) || strings.HasSuffix(pkg, "_test") {
+			continue
+		}
+		helps := pkg == "remit.lib" || strings.HasPrefix(pkg, "remit.lib.")
+		for _, o := range old {
+			if strings.HasSuffix(packageOf(o), "_test") {
+				continue // tests read everything and judge nothing
+			}
+			if pkg == "" || packageOf(o) == pkg || helps && strings.Contains(o.Text, "lib") ||
+				strings.Contains(strings.ReplaceAll(o.Text, "data.remit.lib", ""), "data") {
+				return fmt.Sprintf("policy module %s adds to what module %s may rest on", n.Name, o.Name)
+			}
+		}
+	}
+	return ""
+}
+
+var packageLine = regexp.MustCompile(`^package\s+([A-Za-z0-9_.]+)$`)
+
+// packageOf is the package of a module, which its first line names that is no comment; "" where it is not plain.
+func packageOf(f remit.PolicyFile) string {
+	for line := range strings.Lines(f.Text) {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		if m := packageLine.FindStringSubmatch(line); m != nil {
+			return m[1]
+		}
+		break
 	}
 	return ""
 }

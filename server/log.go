@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -143,6 +144,19 @@ func decision(s *Server, c *call) (out remit.DecisionView, err error) {
 	if i >= next {
 		return out, remit.Errorf(remit.NotFound, "the log has no entry %d", i)
 	}
+	if c.person == "" { // before anything is said of the entry, or done for it
+		l, err := s.leaf(ctx, i)
+		if err != nil {
+			return out, err
+		}
+		task := remit.ID("")
+		if e, ok := l.Event.(*remit.Decided); ok {
+			task = e.Task
+		}
+		if err := c.own(task); err != nil {
+			return out, err
+		}
+	}
 	leave, err := s.enter(c.who())
 	if err != nil {
 		return out, err
@@ -161,9 +175,6 @@ func decision(s *Server, c *call) (out remit.DecisionView, err error) {
 	e, ok := x.Event.(*remit.Decided)
 	if !ok {
 		return out, remit.Errorf(remit.NotFound, "entry %d is %s and no decision", i, x.Event.Kind())
-	}
-	if err := c.own(e.Task); err != nil {
-		return out, err
 	}
 	out = remit.DecisionView{Entry: i, At: x.At, Verdict: e.Verdict, Code: e.Code, Rules: e.Rules, Gateway: e.Gateway, Agent: e.Agent,
 		Instance: e.Instance, Task: e.Task, Executor: e.Executor, Steps: []remit.Step{}, Access: e.Access, Policy: e.Policy, Facts: e.Facts,
@@ -188,6 +199,17 @@ func decision(s *Server, c *call) (out remit.DecisionView, err error) {
 		out.Outcome = came.Outcome
 	}
 	return out, nil
+}
+
+// leaf is one entry as it stands in the log.
+func (s *Server) leaf(ctx context.Context, i remit.EntryIndex) (ledger.Leaf, error) {
+	for e, err := range s.cfg.Engine.Read(ctx, i) {
+		if err != nil {
+			return ledger.Leaf{}, err
+		}
+		return ledger.Decode(e.Leaf)
+	}
+	return ledger.Leaf{}, remit.Errorf(remit.NotFound, "the log has no entry %d", i)
 }
 
 // policyInForce is the bundle that judges now.

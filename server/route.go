@@ -135,9 +135,6 @@ func (s *Server) serve(rt route) http.Handler {
 		rc := http.NewResponseController(w)
 		// Deadlines of connections are the kernel's business and go by its clock, not by the organisation's. Where a
 		// writer has none (tests), there is nothing to set.
-		if rt.in != nil {
-			_ = rc.SetReadDeadline(time.Now().Add(readWithin))
-		}
 		_ = rc.SetWriteDeadline(time.Now().Add(sendWithin + patience))
 		if r.PathValue("org") != "" {
 			if err := s.checkOrg(r); err != nil {

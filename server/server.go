@@ -120,7 +120,14 @@ func New(c Config) *Server {
 }
 
 // ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
+		// HTTP/1 reads what a handler left of a body before it answers: without an end, a stranger could hold a
+		// connection forever. A handler that reads for longer sets deadlines of its own.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readWithin))
+	}
+	s.mux.ServeHTTP(w, r)
+}
 
 // Close lets go of every held connection without ending its instance: after a restart launchers have Lost to come back.
 func (s *Server) Close() {

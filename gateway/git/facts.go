@@ -65,22 +65,34 @@ func (g *Gateway) refChanges(ctx context.Context, repo Repo, in change.Input, pu
 
 // provenance adds who pushed and who verifiably signed the new commits.
 func (g *Gateway) provenance(ctx context.Context, repo Repo, in change.Input, r change.Ref, c *remit.RefChange, checked *int) error {
-	// What this push brings is its own; the rest was brought before, by whom the log knows, or outside Remit.
+	// What this push brings is its own, unless an earlier push brought it as well: a commit that is sent twice keeps who
+	// sent it first. The rest was brought before, by whom the log knows, or outside Remit.
 	brought := make(map[object.OID]bool, len(r.Brought))
 	for _, oid := range r.Brought {
 		brought[oid] = true
 	}
-	var commits []string
+	var own, before []string
 	for _, oid := range r.Commits {
-		if !brought[oid] {
-			commits = append(commits, oid.String())
+		if brought[oid] {
+			own = append(own, oid.String())
+		} else {
+			before = append(before, oid.String())
 		}
 	}
-	if g.Provenance != nil && len(commits) > 0 {
+	if g.Provenance != nil && len(before) > 0 {
 		var err error
-		if c.Pushers, c.Outside, err = g.Provenance.PushedBy(ctx, repo.Resource(), commits); err != nil {
+		if c.Pushers, c.Outside, err = g.Provenance.PushedBy(ctx, repo.Resource(), before); err != nil {
 			return err
 		}
+	}
+	if g.Provenance != nil && len(own) > 0 {
+		again, _, err := g.Provenance.PushedBy(ctx, repo.Resource(), own)
+		if err != nil {
+			return err
+		}
+		c.Pushers = append(c.Pushers, again...)
+		slices.Sort(c.Pushers)
+		c.Pushers = slices.Compact(c.Pushers)
 	}
 	if g.Signers == nil {
 		return nil

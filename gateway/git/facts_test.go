@@ -1,6 +1,7 @@
 package git
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -67,11 +68,13 @@ func TestSignatureIsTakenOff(t *testing.T) {
 }
 
 // sources scripts provenance and signers.
-type sources struct{ commits []string }
+type sources struct{ commit string } // the one commit that a push brought before, in entry 3
 
 func (s *sources) PushedBy(_ context.Context, _ remit.Resource, commits []string) ([]remit.EntryIndex, int, error) {
-	s.commits = commits
-	return []remit.EntryIndex{3}, len(commits) - 1, nil
+	if slices.Contains(commits, s.commit) {
+		return []remit.EntryIndex{3}, len(commits) - 1, nil
+	}
+	return nil, len(commits), nil
 }
 
 func (s *sources) Signer(_ context.Context, payload, signature []byte) (remit.ID, bool, error) {
@@ -85,6 +88,7 @@ func TestProvenanceAndSigners(t *testing.T) {
 	w.commit(dir, "plain")
 	tip := w.git(dir, "rev-parse", "HEAD")
 	w.git(dir, "push", "-q", "origin", "HEAD:refs/heads/before") // so that the next push does not bring it
+	s.commit = tip
 	// A signed commit, without a key: the header is what counts here.
 	text := w.git(dir, "cat-file", "commit", "HEAD")
 	text = strings.Replace(text, "\n\n", "\ngpgsig -----BEGIN SSH SIGNATURE-----\n abc\n -----END SSH SIGNATURE-----\n\n", 1)
@@ -96,8 +100,30 @@ func TestProvenanceAndSigners(t *testing.T) {
 	w.git(dir, "push", "-q", "origin", signed+":refs/heads/x")
 	r, _ := w.last()
 	c := r.Refs[0]
-	if len(s.commits) != 1 || s.commits[0] != tip || len(c.Pushers) != 1 || c.Outside != 0 || len(c.Brought) != 1 || len(c.Signers) != 1 || c.Signers[0] != "p-ann" {
-		t.Errorf("asked for %v; %+v", s.commits, c)
+	if len(c.Pushers) != 1 || c.Outside != 0 || len(c.Brought) != 1 || len(c.Signers) != 1 || c.Signers[0] != "p-ann" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A pack may hold what upstream has already. Whoever sends another agent's commits once more does not make them theirs.
+func TestCommitsSentAgainKeepWhoPushedThem(t *testing.T) {
+	s := &sources{}
+	w := newWorld(t, func(_ *world, c *Config) { c.Provenance = s })
+	dir := w.clone()
+	base := w.git(dir, "rev-parse", "HEAD")
+	w.write(dir, "theirs", "theirs\n")
+	theirs := w.commit(dir, "theirs")
+	w.git(dir, "push", "-q", "origin", "HEAD:refs/heads/theirs")
+	s.commit = theirs
+	w.write(dir, "mine", "mine\n")
+	mine := w.commit(dir, "mine")
+	body := append(commands(pktline.Command{New: mine, Ref: "refs/heads/mine"}), packOf(t, w, dir, mine, base)...)
+	if _, text := w.post(receivePath, receiveType, bytes.NewReader(body)); !strings.Contains(text, "ok refs/heads/mine") {
+		t.Fatalf("%q", text)
+	}
+	r, _ := w.last()
+	if c := r.Refs[0]; len(c.Brought) != 2 || !slices.Equal(c.Pushers, []remit.EntryIndex{3}) || c.Outside != 0 {
+		t.Errorf("%+v", c)
 	}
 }
 

@@ -126,8 +126,11 @@ func (g *Gateway) negotiate(ctx context.Context, repo Repo, o order, cred gatewa
 	if a.Has("side-band-64k") {
 		caps = append(caps, "side-band-64k")
 	}
-	if len(o.Commands) > 1 && a.Has("atomic") {
-		caps = append(caps, "atomic") // one verdict, one effect
+	if len(o.Commands) > 1 { // one verdict, one effect
+		if !a.Has("atomic") {
+			return nil, remit.Errorf(remit.UpstreamDown, "the upstream does not move several refs at once; push them one by one")
+		}
+		caps = append(caps, "atomic")
 	}
 	caps = append(caps, "agent="+g.Agent)
 	now := map[string]string{}

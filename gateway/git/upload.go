@@ -36,7 +36,10 @@ func (x *exchange) pass(ctx context.Context, cred gateway.Credential, w http.Res
 		return err
 	}
 	req := upstreamRequest{repo: repo, service: x.route.service, advert: x.route.advert, apply: cred.Apply}
-	if x.route.service == uploadPack {
+	pushes := x.route.advert && x.route.service == receivePack
+	if pushes {
+		req.service = uploadPack // what the refs are is read as everything is read
+	} else {
 		req.protocol = protocolVersion(r)
 	}
 	if !x.route.advert {
@@ -48,15 +51,12 @@ func (x *exchange) pass(ctx context.Context, cred gateway.Credential, w http.Res
 		return err
 	}
 	defer res.Body.Close()
-	if x.route.advert && x.route.service == receivePack {
-		a, err := pktline.ReadAdvert(res.Body, receivePack)
+	if pushes {
+		a, err := pktline.ReadAdvert(res.Body, uploadPack)
 		if err != nil {
 			return err
 		}
-		if !a.Has("report-status") {
-			return remit.Errorf(remit.UpstreamDown, "the upstream does not report what became of a push, so nothing is pushed there")
-		}
-		x.head(w, res.Header.Get("Content-Type"))
+		x.head(w, "application/x-"+receivePack+"-advertisement")
 		return pktline.WriteAdvert(x.stream.writer(w), a, x.g.Agent)
 	}
 	x.head(w, res.Header.Get("Content-Type"))

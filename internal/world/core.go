@@ -92,7 +92,7 @@ func OpenCore(ctx context.Context, o CoreOptions) (*Core, error) {
 
 // CoreSet is what a core declares first.
 func CoreSet() authority.Set {
-	all := []remit.Pattern{"repo:forge/acme/*"}
+	all := []remit.Pattern{"repo:forge/acme/*", "repo:mirror/acme/*"}
 	return authority.Set{
 		People: []remit.PersonDeclared{CorePerson("ada"), CorePerson("bob"), CorePerson("mia"), CorePerson("noa"), CorePerson("rio")},
 		Groups: []remit.GroupDeclared{
@@ -100,14 +100,17 @@ func CoreSet() authority.Set {
 			{Name: "devs", Members: []remit.ID{"p-mia", "p-noa"}},
 			{Name: "reviewers", Members: []remit.ID{"p-noa", "p-rio"}},
 		},
-		Upstreams: []remit.UpstreamDeclared{{Name: "forge", Type: "http", Spec: remit.Hash([]byte("forge"))}},
+		Upstreams: []remit.UpstreamDeclared{{Name: "forge", Type: "http", Spec: remit.Hash([]byte("forge"))},
+			{Name: "mirror", Type: "http", Spec: remit.Hash([]byte("mirror"))}},
 		Repositories: []remit.RepositoryDeclared{{Name: "forge/acme/app", Path: "acme/app.git", DefaultBranch: "main",
-			Approvers: []remit.Need{{Group: "reviewers", N: 1}}, Protected: []remit.Pattern{"deploy/**"}}},
+			Approvers: []remit.Need{{Group: "reviewers", N: 1}}, Protected: []remit.Pattern{"deploy/**"}},
+			{Name: "mirror/acme/app", Path: "acme/app.git", DefaultBranch: "main"}},
 		Agents: []remit.AgentDeclared{
 			{Name: "canary", Function: remit.FuncCode, Owner: "p-mia", Requesters: []string{"devs"}, Entitlements: []remit.Scope{
 				{Actions: []remit.Action{"probe.read", "probe.write", "probe.privileged"}, Resources: []remit.Pattern{remit.Pattern(Canary)}}}},
 			{Name: "coder", Function: remit.FuncCode, Owner: "p-mia", Requesters: []string{"devs"}, Entitlements: []remit.Scope{
-				{Actions: []remit.Action{"source.push", "source.read"}, Resources: all}}},
+				{Actions: []remit.Action{"source.push", "source.read", "issue.read"}, Resources: all},
+				{Actions: []remit.Action{"build.read"}, Resources: []remit.Pattern{"pipeline:acme/ci"}}}},
 		},
 	}
 }

@@ -128,20 +128,16 @@ func parseRef(line string) (Ref, error) {
 	return Ref{Name: name, OID: oid}, nil
 }
 
-// offered is what passes from the upstream's capabilities to the client. Left out on purpose: push-cert (nobody here
-// checks it), push-options (they steer pipelines and merge requests), session-id, and whatever else is new.
-var offered = []string{"report-status", "report-status-v2", "side-band-64k", "quiet", "atomic", "ofs-delta", "delete-refs"}
+// offered is what Remit answers for in a push. Left out on purpose: push-cert (nobody here checks it), push-options (they
+// steer pipelines and merge requests), session-id, and whatever else is new.
+const offered = "report-status report-status-v2 side-band-64k quiet atomic ofs-delta delete-refs"
 
-// WriteAdvert passes the advertisement a of a receive-pack on to a client, with the capabilities that Remit can answer
-// for. no-thin asks for packs whose deltas have their bases in the pack, so that it can be judged as it lies.
+// WriteAdvert makes of the advertisement a of an upload-pack what a client that pushes is told: the same refs, and the
+// capabilities that Remit can answer for. Who may only read is not shown a receive-pack by any forge, and this is a read.
+// What the upstream's receive-pack lacks is found out when a push goes there. no-thin asks for packs whose deltas have
+// their bases in the pack, so that it can be judged as it lies.
 func WriteAdvert(w io.Writer, a *Advert, agent string) error {
-	var caps []string
-	for _, c := range offered {
-		if a.Has(c) {
-			caps = append(caps, c)
-		}
-	}
-	tail := "\x00" + strings.Join(append(caps, "no-thin", "object-format=sha1", "agent="+agent), " ") + "\n"
+	tail := "\x00" + offered + " no-thin object-format=sha1 agent=" + agent + "\n"
 	out := bufio.NewWriterSize(w, 32<<10)
 	line := AppendFlush(Append(nil, "# service=git-receive-pack\n"))
 	first := true
@@ -152,6 +148,9 @@ func WriteAdvert(w io.Writer, a *Advert, agent string) error {
 		}
 		if err != nil {
 			return err
+		}
+		if ref.Name == "HEAD" || strings.HasSuffix(ref.Name, "^{}") {
+			continue // not of the refs that a push moves
 		}
 		text := ref.OID + " " + ref.Name
 		if first {

@@ -104,10 +104,10 @@ func TestDeletesCarryNoPack(t *testing.T) {
 }
 
 func TestAdvertIsRewritten(t *testing.T) {
-	in := lines("# service=git-receive-pack\n") + lines(
-		oidA+" refs/heads/main\x00report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-cert=1-x push-options session-id=zz object-format=sha1 agent=git/9\n",
-		oidB+" refs/tags/v1\n", oidB+" .have\n", "shallow "+oidA+"\n")
-	a, err := ReadAdvert(strings.NewReader(in), "git-receive-pack")
+	in := lines("# service=git-upload-pack\n") + lines(
+		oidA+" HEAD\x00multi_ack thin-pack side-band ofs-delta symref=HEAD:refs/heads/main filter session-id=zz object-format=sha1 agent=git/9\n",
+		oidA+" refs/heads/main\n", oidB+" refs/tags/v1\n", oidA+" refs/tags/v1^{}\n", oidB+" .have\n", "shallow "+oidA+"\n")
+	a, err := ReadAdvert(strings.NewReader(in), "git-upload-pack")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,13 +124,13 @@ func TestAdvertIsRewritten(t *testing.T) {
 }
 
 func TestAdvertOfAnEmptyRepository(t *testing.T) {
-	in := lines("# service=git-receive-pack\n") + lines(zeroOID+" capabilities^{}\x00report-status\n")
-	a, err := ReadAdvert(strings.NewReader(in), "git-receive-pack")
+	in := lines("# service=git-upload-pack\n") + lines(zeroOID+" capabilities^{}\x00side-band-64k\n")
+	a, err := ReadAdvert(strings.NewReader(in), "git-upload-pack")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := WriteAdvert(&out, a, "remit/1"); err != nil || !strings.Contains(out.String(), zeroOID+" capabilities^{}\x00report-status no-thin") {
+	if err := WriteAdvert(&out, a, "remit/1"); err != nil || !strings.Contains(out.String(), zeroOID+" capabilities^{}\x00report-status ") {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }
