@@ -294,8 +294,16 @@ func (g signers) Signer(_ context.Context, payload, signature []byte) (remit.ID,
 // packs keeps the packs of pushes. A held push's pack stays as long as its access request is open.
 type packs struct {
 	ledger.Blobs
-	mu   sync.Mutex
-	held map[remit.Digest]int
+	mu     sync.Mutex
+	held   map[remit.Digest]int
+	pinned map[remit.Digest]bool // open orders rest on them; another push may carry the same bytes
+}
+
+// pin says which packs open orders rest on: Drop leaves them to the next sweep.
+func (p *packs) pin(needed map[remit.Digest]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pinned = needed
 }
 
 func (p *packs) PutFile(ctx context.Context, path string) (remit.Digest, error) {
@@ -319,10 +327,18 @@ func (p *packs) Open(ctx context.Context, d remit.Digest) (io.ReadCloser, int64,
 func (p *packs) Drop(ctx context.Context, d remit.Digest) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.held[d]--; p.held[d] > 0 {
+	n, known := p.held[d]
+	switch {
+	case !known: // from before a restart: the sweep finds out who else needs it
+		return nil
+	case n > 1:
+		p.held[d] = n - 1
 		return nil
 	}
 	delete(p.held, d)
+	if p.pinned[d] {
+		return nil
+	}
 	if err := p.Blobs.Erase(ctx, d); err != nil && !errors.Is(err, ledger.ErrNotFound) {
 		return err
 	}

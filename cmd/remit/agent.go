@@ -31,7 +31,7 @@ func newAgentList(a *app) *cobra.Command {
 		Long:  "Lists every registered agent with its function, owner, state, live tasks and when it last did something.",
 		Example: `  remit agent list
   remit agent list -o json`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {
@@ -66,7 +66,7 @@ func newAgentShow(a *app) *cobra.Command {
 		Short:   "Show one agent and what it may ever be given",
 		Long:    "Shows an agent's identity, owner and state, what it may ever be given, who may request work from it, and its live tasks.",
 		Example: "  remit agent show coder\n  remit agent show coder -o json",
-		Args:    cobra.ExactArgs(1),
+		Args:    one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {
@@ -104,7 +104,7 @@ func (a *app) printAgent(g remit.AgentView) {
 func newAgentChange(a *app, how, summary, long string) *cobra.Command {
 	yes := how != "retire"
 	c := &cobra.Command{
-		Use: how + " AGENT", Short: summary, Long: long, Args: cobra.ExactArgs(1),
+		Use: how + " AGENT", Short: summary, Long: long, Args: one,
 		Example: "  remit agent " + how + " coder",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect(cmd.Context())

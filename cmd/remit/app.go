@@ -15,6 +15,7 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/declare"
+	"github.com/remit-dev/remit/policy"
 )
 
 // app is what every command has: where it reads and writes, whose environment it runs in, and how it is asked to
@@ -137,7 +138,13 @@ func (a *app) fail(err error) int {
 	return exit
 }
 
-// describe gives the stable code, the sentence and the exit code of an error.
+// finding is something wrong in what a command was given to look at, not in how it was called: exit code 1.
+type finding struct{ error }
+
+func (f finding) Unwrap() error { return f.error }
+
+// describe gives the stable code, the sentence and the exit code of an error. A mistake in the command line is 2; what
+// is wrong in declarations, a policy or an exported log is a finding, and 1; the rest stands in the registry of codes.
 func describe(err error) (problem, int) {
 	var usage *usageError
 	isUsage := errors.As(err, &usage)
@@ -145,7 +152,9 @@ func describe(err error) (problem, int) {
 	var places declare.Errors
 	var member *remit.DeclarationError
 	var coded *remit.Error
-	exit := remit.BadRequest.Info().Exit
+	var found finding
+	var policies policy.Problems
+	exit := remit.ExitError
 	switch {
 	case errors.As(err, &places) && len(places) > 0:
 		return problem{remit.BadRequest, err.Error(), places[0].Path}, exit
@@ -154,9 +163,11 @@ func describe(err error) (problem, int) {
 	case errors.As(err, &member):
 		return problem{remit.BadRequest, err.Error(), member.Path}, exit
 	case errors.As(err, &coded):
-		exit = coded.Code.Info().Exit
-		if isUsage {
+		switch {
+		case isUsage:
 			exit = remit.ExitUsage
+		case !errors.As(err, &found) && !errors.As(err, &policies):
+			exit = coded.Code.Info().Exit
 		}
 		return problem{Code: coded.Code, Detail: strings.Replace(err.Error(), " ["+string(coded.Code)+"]", "", 1)}, exit
 	case errors.Is(err, fs.ErrNotExist):

@@ -41,7 +41,7 @@ administrator.`,
 
 func newApplying(a *app, dry bool, c *cobra.Command) *cobra.Command {
 	var dir string
-	c.Args = cobra.NoArgs
+	c.Args = none
 	c.Flags().StringVarP(&dir, "file", "f", "", "directory of the declarations")
 	required(c, "file")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -177,7 +177,7 @@ and apply the directory again. The policy's modules are written beside them; wit
 policy show prints them).`,
 		Example: `  remit declarations
   remit declarations --dir declarations`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {

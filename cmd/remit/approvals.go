@@ -28,7 +28,7 @@ func newApprovalsList(a *app) *cobra.Command {
 		Long:  "Lists the requests that wait, the newest first, and whether you may vote on each. --all adds those that were used or are void.",
 		Example: `  remit approvals list
   remit approvals list --all -o json`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {
@@ -74,7 +74,7 @@ read them, the beginning of the diff, the rules that asked for people, what it s
 may. --diff shows the whole change as far as the card has it.`,
 		Example: `  remit approvals show A-41
   remit approvals show A-41 --diff`,
-		Args: cobra.ExactArgs(1),
+		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {
@@ -101,7 +101,7 @@ shown, until it ends. If anything of it changes, the vote does not count for it.
 nor what you own, launched or pushed.`,
 		Example: `  remit approvals approve A-41
   remit approvals approve A-41 --yes`,
-		Args: cobra.ExactArgs(1),
+		Args: one,
 	}
 	if !approve {
 		c.Use, c.Short = "deny REQUEST", "Refuse a request, with your signature"

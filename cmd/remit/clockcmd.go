@@ -16,7 +16,7 @@ with CLOCK: expiry could not be told. Look at the server's time, put it right, a
 administrator, and it is recorded.`,
 		Example: `  remit clock confirm
   remit clock confirm --yes`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {

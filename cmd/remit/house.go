@@ -364,6 +364,7 @@ func (h *House) sweepPacks(ctx context.Context) error {
 		}
 	})
 	needed := map[remit.Digest]bool{}
+	defer h.packs.pin(needed)
 	for _, i := range at {
 		req, err := orders{h.Engine}.request(ctx, i)
 		if err != nil {

@@ -16,7 +16,7 @@ signature with --key (the old key) for NEW.pub. Without it, a new key counts onl
 has approved it.`,
 		Example: `  remit key confirm ~/.ssh/id_new.pub
   remit key confirm ~/.ssh/id_ed25519_sk.pub --key ~/.ssh/id_old`,
-		Args: cobra.ExactArgs(1),
+		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			pub, err := publicKey(args[0])

@@ -41,7 +41,7 @@ it, also any cut or fork before that. Without --trust the bundle can only be fou
 code is 1 unless --no-trust says that this will do.`,
 		Example: `  remit log verify --file log.bundle --trust log.trust
   remit log verify --file log.bundle --no-trust -o json`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if trust != "" && noTrust {
 				return usagef("--trust and --no-trust contradict each other; give one")
@@ -100,7 +100,7 @@ the log commits to, names and intents among them: the file is yours alone (mode 
 --trust-file also keeps what a verifier needs besides; an auditor should have that from elsewhere, and from before.`,
 		Example: `  remit log export --file log.bundle
   remit log export --file log.bundle --trust-file log.trust`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {
@@ -158,7 +158,7 @@ func newLogCheckpoint(a *app) *cobra.Command {
 where whoever runs the server cannot reach it, and fetch a new one now and then.`,
 		Example: `  remit log checkpoint > log.trust
   remit log checkpoint -o json`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {
@@ -184,7 +184,7 @@ each entry is one line: a JSON object.`,
 		Example: `  remit log tail
   remit log tail -f
   remit log tail --from 0 -o json`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {

@@ -76,7 +76,7 @@ a name or a text, misspelt members of input, helpers that do not exist. Warnings
 every request. It needs no server.`,
 		Example: `  remit policy check declarations/policy
   remit policy check declarations/policy -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, err := readPolicy(args[0])
 			if err != nil {
@@ -122,7 +122,7 @@ func newPolicyTest(a *app) *cobra.Command {
 did not pass. It needs no server.`,
 		Example: `  remit policy test declarations/policy
   remit policy test declarations/policy -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, err := readPolicy(args[0])
 			if err != nil {
@@ -172,7 +172,7 @@ func newPolicyDigest(a *app) *cobra.Command {
 texts of the modules only. It needs no server.`,
 		Example: `  remit policy digest declarations/policy
   test "$(remit policy digest declarations/policy)" = "$(remit policy show -o json | jq -r .digest)"`,
-		Args: cobra.ExactArgs(1),
+		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, err := readPolicy(args[0])
 			if err != nil {
@@ -197,7 +197,7 @@ func newPolicyShow(a *app) *cobra.Command {
 		Long:  "Prints the modules of the policy in force and the digest that names it in the log.",
 		Example: `  remit policy show
   remit policy show -o json | jq -r .digest`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {
@@ -227,7 +227,7 @@ that would have been another. Nothing is put in force. Run it before you apply a
 nobody would have noticed.`,
 		Example: `  remit policy try declarations/policy
   remit policy try declarations/policy --since 30d -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, err := readPolicy(args[0])
 			if err != nil {

@@ -364,7 +364,7 @@ other command needs them. There is no password: the server sends a text, and you
 file, or its .pub when the key is in your ssh-agent or on a hardware token.`,
 		Example: `  remit login --server https://remit.example.com:8443 --org acme --ca ca.crt --key ~/.ssh/id_ed25519
   remit login --server https://remit.example.com:8443 --org acme --ca ca.crt --key ~/.ssh/id_ed25519_sk.pub`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := a.profile()
 			if err != nil {
@@ -409,7 +409,7 @@ func newWhoAmI(a *app) *cobra.Command {
 declarations and policy; everyone else requests tasks, votes where they are asked to, and reads.`,
 		Example: `  remit whoami
   remit whoami -o json`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {

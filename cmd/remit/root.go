@@ -94,6 +94,32 @@ func group(use, short, long, example string, subs ...*cobra.Command) *cobra.Comm
 	return c
 }
 
+// one, none and someCommand say what arguments a command takes, and what would be right where they are others.
+func one(c *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
+	}
+	return fmt.Errorf("it takes one argument, not %d: %s", len(args), usageOf(c))
+}
+
+func none(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("it takes no argument such as %q: %s", args[0], usageOf(c))
+}
+
+func someCommand(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return nil
+	}
+	return fmt.Errorf("no command is given; write it after --, as in: remit run --task T-12 -- make test")
+}
+
+func usageOf(c *cobra.Command) string {
+	return strings.TrimSuffix(c.CommandPath(), c.Name()) + c.Use
+}
+
 // outputFlag is -o.
 type outputFlag struct{ a *app }
 
@@ -122,7 +148,7 @@ func newVersion(a *app) *cobra.Command {
 		Long:  "Prints the release of this binary and the version of the compiled rules that it decides by.",
 		Example: `  remit version
   remit version -o json`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(*cobra.Command, []string) error {
 			v := struct {
 				Version string `json:"version"`

@@ -31,7 +31,7 @@ ends, unless something of it waits for people. The exit code is the command's ow
 		Example: `  remit run --agent coder --intent "fix the rounding (#12)" --repo forge/acme/payments -- claude
   remit run --task T-12 -- make test
   remit run --task T-12 --confine home --env GRADLE_OPTS -- codex`,
-		Args: cobra.MinimumNArgs(1),
+		Args: someCommand,
 	}
 	c.Flags().SetInterspersed(false)
 	w.flags(c)

@@ -132,7 +132,7 @@ outside the envelope waits for a person instead of being denied.`,
 		Example: `  remit task create --agent coder --intent "fix the rounding (#12)" --repo forge/acme/payments
   remit task create --agent coder --intent "update the docs" --repo forge/acme/payments --path 'docs/**' --for 4h
   remit task create --agent reviewer --intent "review #12" --repo forge/acme/payments --action review.read --action review.submit`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := w.request()
 			if err != nil {
@@ -164,7 +164,7 @@ func newTaskList(a *app) *cobra.Command {
 		Long:  "Lists tasks, the newest first: their state, agent, requester, what is left of their time, and the requester's words. --all adds those that have ended.",
 		Example: `  remit task list
   remit task list --all -o json`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {
@@ -205,7 +205,7 @@ func newTaskShow(a *app) *cobra.Command {
 		Long:  "Shows what a task may do, for whom and until when, what it has used of its budget, and what of it waits for people.",
 		Example: `  remit task show T-12
   remit trace T-12          # what happened in it`,
-		Args: cobra.ExactArgs(1),
+		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {
@@ -267,7 +267,7 @@ func newTaskEnd(a *app, how string) *cobra.Command {
 it is not ended, unless --drop-holds gives that up.`,
 		Example: `  remit task complete T-12
   remit task complete T-12 --drop-holds`,
-		Args: cobra.ExactArgs(1),
+		Args: one,
 	}
 	past := map[string]string{"complete": "completed", "cancel": "cancelled"}[how]
 	drop := how == "cancel"

@@ -17,7 +17,7 @@ func newTrace(a *app) *cobra.Command {
 The numbers are entries of the log; remit why explains the decisions among them.`,
 		Example: `  remit trace T-12
   remit trace T-12 -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect(cmd.Context())
 			if err != nil {

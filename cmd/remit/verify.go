@@ -34,6 +34,15 @@ func verifyBundleFile(ctx context.Context, file, trust string) (verification, er
 	return r.run(ctx, file, trust)
 }
 
+// run reads the whole bundle. What is wrong with it is a finding.
+func (r *replay) run(ctx context.Context, file, trust string) (verification, error) {
+	v, err := r.read(ctx, file, trust)
+	if err != nil {
+		err = finding{err}
+	}
+	return v, err
+}
+
 // replay derives a bundle, and remembers what it is asked to.
 type replay struct {
 	// want is the entry to explain; its decision and the texts around it are kept.
@@ -52,7 +61,7 @@ type replay struct {
 	permit   remit.ID              // of the explained decision
 }
 
-func (r *replay) run(ctx context.Context, file, trustFile string) (v verification, err error) {
+func (r *replay) read(ctx context.Context, file, trustFile string) (v verification, err error) {
 	var trust ledger.Trust
 	if trustFile != "" {
 		b, err := readBounded(trustFile)

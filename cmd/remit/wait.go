@@ -21,15 +21,9 @@ refused or is void, 75 when it still waits after --timeout. It works for people 
 itself; the agent need not send anything again.`,
 		Example: `  remit wait A-41
   remit wait A-41 --timeout 10m || echo "goes on without it"`,
-		Args: cobra.ExactArgs(1),
+		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			if timeout > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, time.Duration(timeout))
-				defer cancel()
-			}
-			v, err := a.await(ctx, remit.ID(args[0]))
+			v, err := a.await(cmd.Context(), remit.ID(args[0]), time.Duration(timeout))
 			if err != nil {
 				return err
 			}
@@ -43,23 +37,29 @@ itself; the agent need not send anything again.`,
 	return c
 }
 
-// await returns when a request has ended, or with it as it is when ctx's time is over.
-func (a *app) await(ctx context.Context, id remit.ID) (remit.AccessView, error) {
-	look, err := a.waiter(ctx)
+// await returns when a request has ended, or with it as it is when the time is over; 0 is no limit. Signing in does not
+// count: it may need a person's touch.
+func (a *app) await(signIn context.Context, id remit.ID, timeout time.Duration) (remit.AccessView, error) {
+	look, last, err := a.waiter(signIn, id)
 	if err != nil {
 		return remit.AccessView{}, err
 	}
-	var last remit.AccessView
+	ctx := signIn
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
 	for {
 		v, err := look(ctx, id)
 		switch {
 		case errors.Is(ctx.Err(), context.DeadlineExceeded) && last.ID != "":
 			return last, nil
 		case errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return remit.AccessView{ID: id, Status: remit.AccessOpen}, nil
+			return remit.AccessView{ID: id, Status: remit.AccessOpen}, nil // only the instance's socket was asked: it still waits
 		case isCode(err, remit.Unauthenticated) && last.ID != "":
 			// A session is shorter than people's patience: sign in again.
-			if look, err = a.waiter(ctx); err != nil {
+			if look, last, err = a.waiter(signIn, id); err != nil {
 				return last, err
 			}
 			continue
@@ -72,20 +72,22 @@ func (a *app) await(ctx context.Context, id remit.ID) (remit.AccessView, error) 
 	}
 }
 
-// waiter asks the server as a person or, inside an instance, through the instance's own socket.
-func (a *app) waiter(ctx context.Context) (func(context.Context, remit.ID) (remit.AccessView, error), error) {
+// waiter asks the server as a person, and then gives the request as it is now, or, inside an instance, through the
+// instance's own socket.
+func (a *app) waiter(ctx context.Context, id remit.ID) (look func(context.Context, remit.ID) (remit.AccessView, error), now remit.AccessView, err error) {
 	if socket := a.getenv("REMIT_SOCKET"); a.getenv("REMIT_INSTANCE") != "" && socket != "" {
 		return func(ctx context.Context, id remit.ID) (remit.AccessView, error) {
 			return client.WaitThrough(ctx, socket, id)
-		}, nil
+		}, now, nil
 	}
 	s, err := a.connect(ctx)
 	if err != nil {
-		return nil, err
+		return nil, now, err
 	}
+	now, err = s.Access(ctx, id)
 	return func(ctx context.Context, id remit.ID) (remit.AccessView, error) {
 		return s.WaitAccess(ctx, id, "", nil)
-	}, nil
+	}, now, err
 }
 
 // waited says how a request stands.

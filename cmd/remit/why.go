@@ -26,7 +26,7 @@ asked, for whom and what. It is derived again while you wait, so that you see th
 then. With --file it is derived from an exported log, without any server.`,
 		Example: `  remit why 118
   remit why 118 --file log.bundle --trust log.trust`,
-		Args: cobra.ExactArgs(1),
+		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := strconv.ParseUint(args[0], 10, 63)
 			if err != nil {
