@@ -2,7 +2,6 @@ package authority_test
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -358,7 +357,7 @@ func TestHistories(t *testing.T) {
 				}
 			}
 		}) {
-			t.Log(fmt.Sprintf("%6d %s", seen[k], k))
+			t.Logf("%6d %s", seen[k], k)
 		}
 	}
 }

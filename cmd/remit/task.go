@@ -13,14 +13,14 @@ import (
 
 // wanted is what a task asks for, as flags say it; task create and run share it.
 type wanted struct {
-	agent, intent          string
-	repos, resources       []string
-	actions, refs, paths   []string
-	envelopePaths          []string
-	maxCommits             int
-	maxBytes               int64
-	life                   span
-	maxDecisions, maxHolds int
+	agent, intent        string
+	repos, resources     []string
+	actions, refs, paths []string
+	envelopePaths        []string
+	maxCommits           int
+	maxBytes             int64
+	life                 span
+	budget               remit.Budget
 }
 
 func (w *wanted) flags(c *cobra.Command) {
@@ -36,17 +36,20 @@ func (w *wanted) flags(c *cobra.Command) {
 	f.Var(&w.life, "for", "how long it lives; 8h by default, 24h at most")
 	f.IntVar(&w.maxCommits, "max-commits", 0, "most new commits in one push")
 	f.Int64Var(&w.maxBytes, "max-bytes", 0, "most bytes in one push")
+	f.IntVar(&w.budget.Decisions, "budget-decisions", 0, "most decisions in all; 10,000 by default")
+	f.IntVar(&w.budget.Holds, "budget-holds", 0, "most holds open at one time; 3 by default")
+	f.Int64Var(&w.budget.Bytes, "budget-bytes", 0, "most bytes pushed in all")
 }
 
 // request is the task that w asks for.
 func (w *wanted) request() (remit.TaskRequest, error) {
-	r := remit.TaskRequest{Agent: w.agent, Intent: w.intent, For: time.Duration(w.life)}
+	r := remit.TaskRequest{Agent: w.agent, Intent: w.intent, For: time.Duration(w.life), Budget: w.budget}
 	switch {
 	case w.agent == "":
 		return r, usagef("--agent says which agent is to do it; remit agent list shows them")
 	case strings.TrimSpace(w.intent) == "":
 		return r, usagef("--intent says in your words what the agent is to do; approvers read it")
-	case w.maxCommits < 0 || w.maxBytes < 0:
+	case w.maxCommits < 0 || w.maxBytes < 0 || w.budget.Decisions < 0 || w.budget.Holds < 0 || w.budget.Bytes < 0:
 		return r, usagef("a limit is not negative")
 	case len(w.resources) > 0 && len(w.actions) == 0:
 		return r, usagef("--resource needs --action, for instance --action deploy.read --resource environment:payments/staging")
