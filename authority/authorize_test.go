@@ -467,6 +467,15 @@ func TestAuthorship(t *testing.T) {
 			}
 		})
 	}
+	t.Run("an agent whose owner owns what pushed does not merge, whoever launched it", func(t *testing.T) {
+		w := newWorld(t, remit.Team, func(s *authority.Set) { s.Agents[1].Owner = "p-mia" })
+		id := w.must(&authority.CreateTask{By: "p-noa", Agent: "coder"}).ID
+		c := w.launch(id, "coder", "p-noa")
+		pushed := w.allow(push(c, branch(c, "x"), "1")).Entry
+		if d := merge(w, "merger", "source.merge", []remit.EntryIndex{pushed}); d.Code != remit.Separation {
+			t.Fatal(d)
+		}
+	})
 	t.Run("an agent whose owner launched the push does not merge", func(t *testing.T) {
 		w := newWorld(t, remit.Team)
 		id := w.must(&authority.CreateTask{By: "p-noa", Agent: "coder"}).ID

@@ -336,6 +336,36 @@ func TestCloseAnswersEverybodyWhoWaits(t *testing.T) {
 	check(t, c)
 }
 
+// TestCloseDoesNotUnsayWhatWasCommitted: whoever's permit is in the log has it, however the end of the writer and the
+// answer race.
+func TestCloseDoesNotUnsayWhatWasCommitted(t *testing.T) {
+	for range 40 {
+		store := newGate(&ledgertest.Memory{})
+		c := open(t, world.CoreOptions{Store: store})
+		caller := launch(t, c, "canary")
+		store.Shut()
+		var all sync.WaitGroup
+		var allowed atomic.Int64
+		for range 32 {
+			all.Go(func() {
+				if d, err := c.Engine.Authorize(context.Background(), world.Ask(caller, "probe.write")); err == nil && d.Verdict == remit.Allow {
+					allowed.Add(1)
+				}
+			})
+		}
+		<-store.waiting
+		queued(t, c, 1)
+		all.Go(c.Engine.Close)
+		store.Open()
+		all.Wait()
+		c.Engine.View(func(s *authority.State) {
+			if int64(len(s.Permits)) != allowed.Load() {
+				t.Fatalf("the log has %d permits, %d callers were told", len(s.Permits), allowed.Load())
+			}
+		})
+	}
+}
+
 func TestTooManyWhoWaitAreDeniedAndAKillIsNot(t *testing.T) {
 	store := newGate(&ledgertest.Memory{})
 	c := open(t, world.CoreOptions{Store: store})

@@ -194,6 +194,38 @@ func TestARedemptionInTheCommitOfItsRevocationIsCut(t *testing.T) {
 	check(t, c)
 }
 
+// TestWhatWaitsWhenItIsKilledIsNotDecided: the request and the redemption were asked before the kill and stand before it
+// in the queue.
+func TestWhatWaitsWhenItIsKilledIsNotDecided(t *testing.T) {
+	store := newGate(&ledgertest.Memory{})
+	c := open(t, world.CoreOptions{Store: store})
+	caller, other := launch(t, c, "canary"), launch(t, c, "canary")
+	p := allow(t, c, world.Ask(caller, "probe.read"))
+	store.Shut()
+	var all sync.WaitGroup
+	all.Go(func() { ask(t, c, world.Ask(other, "probe.read")) })
+	<-store.waiting
+	all.Go(func() {
+		if d := ask(t, c, world.Ask(caller, "probe.write")); d.Verdict != remit.Deny || d.Code != remit.NotLive {
+			t.Errorf("%+v", d)
+		}
+	})
+	all.Go(func() {
+		_, err := c.Engine.Redeem(t.Context(), p)
+		coded(t, err, remit.NotLive)
+	})
+	queued(t, c, 2)
+	all.Go(func() {
+		if err := c.Engine.Kill(authority.Kill{By: "p-mia", What: "task", ID: caller.Task}); err != nil {
+			t.Error(err)
+		}
+	})
+	queued(t, c, 3)
+	store.Open()
+	all.Wait()
+	check(t, c)
+}
+
 func TestARestartForgetsRedemptionsAndFindsOpenAttempts(t *testing.T) {
 	store := &ledgertest.Memory{}
 	c := open(t, world.CoreOptions{Store: store})

@@ -128,7 +128,7 @@ func TestAForgedLogIsWrong(t *testing.T) {
 		},
 		"more behind a deny of class limit": func(t *testing.T, l *told) {
 			i := find(t, l, decided(remit.Deny, remit.PolicyTimeout))
-			l.leaves = slices.Insert(l.leaves, i+1, ledger.Leaf{At: l.leaves[i].At, Event: &remit.DenialRepeated{Entry: 1, Count: 1}})
+			l.leaves = append(l.leaves[:i+1:i+1], ledger.Leaf{At: l.leaves[i].At, Event: &remit.DenialRepeated{Entry: 1, Count: 1}})
 		},
 		"another task in a deny of class limit": func(t *testing.T, l *told) {
 			l.leaves[find(t, l, decided(remit.Deny, remit.PolicyTimeout))].Event.(*remit.Decided).Task = ""

@@ -132,7 +132,7 @@ func CheckHead(ctx context.Context, s Store, second SecondHead, verifierKey stri
 		if head.Size == 0 {
 			return nil
 		}
-		return remit.Errorf(remit.LedgerDown, "the log has %d entries and its second head %s is gone, so nobody can tell whether an old copy was restored; put it back, or come back from a backup with: remit restore: %w", head.Size, second.Path, fs.ErrNotExist)
+		return remit.Errorf(remit.LedgerDown, "the log has %d entries and its second head %s is gone, so nobody can tell whether an old copy was restored; put the file back: %w", head.Size, second.Path, fs.ErrNotExist)
 	}
 	if err != nil {
 		return err
@@ -143,9 +143,9 @@ func CheckHead(ctx context.Context, s Store, second SecondHead, verifierKey stri
 	}
 	switch {
 	case head.Size < seen.Size:
-		return remit.Errorf(remit.LedgerDown, "the log has %d entries, but %d were signed (%s): an old copy of it was put back; the way back from a backup is: remit restore", head.Size, seen.Size, second.Path)
+		return remit.Errorf(remit.LedgerDown, "the log has %d entries, but %d were signed (%s): an old copy of it was put back; stop, and put the newest log.db back. An older one is never gone on from: what it forgets was in force", head.Size, seen.Size, second.Path)
 	case head.Size == seen.Size && head.Root != seen.Root:
-		return remit.Errorf(remit.LedgerDown, "the log has other entries than those that were signed at %d entries (%s): it was forked or changed; the way back is: remit restore", seen.Size, second.Path)
+		return remit.Errorf(remit.LedgerDown, "the log has other entries than those that were signed at %d entries (%s): it was forked or changed; put back the log.db that was signed", seen.Size, second.Path)
 	case seen.Size == 0:
 		return nil
 	}
@@ -154,7 +154,7 @@ func CheckHead(ctx context.Context, s Store, second SecondHead, verifierKey stri
 		err = tlog.CheckTree(proof, int64(head.Size), tlog.Hash(head.Root), int64(seen.Size), tlog.Hash(seen.Root))
 	}
 	if err != nil {
-		return remit.Errorf(remit.LedgerDown, "the log with %d entries did not grow out of the %d that were signed (%s): it was forked or changed; the way back is: remit restore: %w", head.Size, seen.Size, second.Path, err)
+		return remit.Errorf(remit.LedgerDown, "the log with %d entries did not grow out of the %d that were signed (%s): it was forked or changed; put back the log.db that was signed: %w", head.Size, seen.Size, second.Path, err)
 	}
 	return nil
 }

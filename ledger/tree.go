@@ -38,7 +38,7 @@ func OpenTree(ctx context.Context, s Store) (Tree, Head, error) {
 }
 
 func damaged(format string, args ...any) error {
-	return remit.Errorf(remit.LedgerDown, "the log is damaged: "+format+"; restore it with: remit restore", args...)
+	return remit.Errorf(remit.LedgerDown, "the log is damaged: "+format+"; put back the newest undamaged copy of it", args...)
 }
 
 // Size is the number of leaves.

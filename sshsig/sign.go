@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 
 	"github.com/hiddeco/sshsig"
@@ -76,12 +78,15 @@ const maxKeyFile = 64 << 10
 // SignFile makes the armored signature of message for namespace with the key at path: a private key, the stub of a
 // hardware key (ssh-keygen drives the token), or a public key whose private part is in an ssh-agent.
 func SignFile(ctx context.Context, path, namespace string, message []byte, p Person) ([]byte, error) {
-	raw, err := readKey(path)
+	raw, mode, err := readKey(path)
 	if err != nil {
 		return nil, err
 	}
 	if pub, err := ParseAuthorizedKey(string(raw)); err == nil {
 		return SignAgent(ctx, p.Agent, pub, namespace, message)
+	}
+	if mode&0o077 != 0 && runtime.GOOS != "windows" { // as ssh does: whoever reads it signs as this person
+		return nil, fmt.Errorf("the private key %s can be read by others, so it is not used; say: chmod 600 %s", path, path)
 	}
 	key, err := ssh.ParseRawPrivateKey(raw)
 	var missing *ssh.PassphraseMissingError
@@ -108,23 +113,24 @@ func SignFile(ctx context.Context, path, namespace string, message []byte, p Per
 	return signKeygen(ctx, path, namespace, message, p.Screen)
 }
 
-func readKey(path string) ([]byte, error) {
+func readKey(path string) ([]byte, fs.FileMode, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening the key: %w", err)
+		return nil, 0, fmt.Errorf("opening the key: %w", err)
 	}
 	defer f.Close()
-	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("the key %s is not a regular file", path)
+	fi, err := f.Stat()
+	if err != nil || !fi.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("the key %s is not a regular file", path)
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the key %s: %w", path, err)
+		return nil, 0, fmt.Errorf("reading the key %s: %w", path, err)
 	}
 	if len(raw) > maxKeyFile {
-		return nil, fmt.Errorf("%s is larger than any key (%d bytes)", path, maxKeyFile)
+		return nil, 0, fmt.Errorf("%s is larger than any key (%d bytes)", path, maxKeyFile)
 	}
-	return raw, nil
+	return raw, fi.Mode().Perm(), nil
 }
 
 // signKeygen lets ssh-keygen sign what stands on its standard input, and believes its answer only after verifying it.

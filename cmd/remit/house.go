@@ -307,6 +307,10 @@ func (h *House) Run(ctx context.Context) error {
 	}
 	h.cancel()
 	h.group.Wait()
+	// A server that was stopped leaves no entry unsigned: an older copy of its log would be found at the next start.
+	if _, serr := h.heads.sign(context.WithoutCancel(ctx)); serr != nil {
+		h.Log.Error("signing the head of the log", "err", serr)
+	}
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, context.Canceled) {
 		return nil
 	}

@@ -182,7 +182,7 @@ func cmdListen(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], l.Addr().String())
 }
 
-// cmdUntil follows the log until an entry matches: until PATTERN.
+// cmdUntil follows the log until a pattern is found in it, which may go over several entries: until '(?s)a.*b'.
 func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: until PATTERN")
@@ -198,8 +198,10 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	found := make(chan struct{})
 	go func() {
 		defer out.Close()
+		var log strings.Builder
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if want.MatchString(lines.Text()) {
+			log.WriteString(lines.Text() + "\n")
+			if want.MatchString(log.String()) {
 				close(found)
 				return
 			}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +13,7 @@ import (
 // The test binary is also the remit binary, when it is called by that name.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "remit" {
-		os.Exit(newApp(context.Background()).run(os.Args[1:]))
+		main()
 	}
 	os.Exit(m.Run())
 }

@@ -89,7 +89,7 @@ func foreign(path string) error {
 }
 
 func damaged(path, format string, args ...any) error {
-	return remit.Errorf(remit.LedgerDown, "the log %s is damaged: "+format+"; restore it with: remit restore", append([]any{path}, args...)...)
+	return remit.Errorf(remit.LedgerDown, "the log %s is damaged: "+format+"; put back the newest undamaged copy of it", append([]any{path}, args...)...)
 }
 
 // explain turns an error of SQLite into a sentence.
