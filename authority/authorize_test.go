@@ -363,9 +363,8 @@ func TestBoundary(t *testing.T) {
 			w.allow(r)
 			r.Refs[0].Pinned = paths("ci/run.sh")
 			w.hold(r, remit.EffectHeld)
-			// An old workflow that runs by itself need not be among those that were declared.
 			r.Refs[0].Ref, r.Refs[0].Pinned = branch(c, "z"), paths(".github/workflows/old.yml")
-			w.hold(r, remit.EffectHeld)
+			w.hold(r, remit.EffectHeld) // an old workflow that runs by itself, though it was not declared
 			w.apply(func(s *authority.Set) {
 				s.Repositories[0].Effects = slicesOf(s.Repositories[0].Effects)
 				s.Repositories[0].Effects[1].Secrets = "none"
@@ -574,31 +573,4 @@ func TestLife(t *testing.T) {
 			t.Fatal("the task goes on")
 		}
 	})
-}
-
-// without leaves a person out, with every mention of them.
-func without(id remit.ID) func(*authority.Set) {
-	return func(s *authority.Set) {
-		var people []remit.PersonDeclared
-		for _, p := range s.People {
-			if p.ID != id {
-				people = append(people, p)
-			}
-		}
-		s.People = people
-		for i := range s.Groups {
-			var members []remit.ID
-			for _, m := range s.Groups[i].Members {
-				if m != id {
-					members = append(members, m)
-				}
-			}
-			s.Groups[i].Members = members
-		}
-		for i := range s.Agents {
-			if s.Agents[i].Owner == id {
-				s.Agents[i].Owner = "p-sam"
-			}
-		}
-	}
 }

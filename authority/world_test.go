@@ -451,3 +451,30 @@ func (w *world) replay() {
 }
 
 var _ = testing.Short
+
+// without leaves a person out, with every mention of them.
+func without(id remit.ID) func(*authority.Set) {
+	return func(s *authority.Set) {
+		var people []remit.PersonDeclared
+		for _, p := range s.People {
+			if p.ID != id {
+				people = append(people, p)
+			}
+		}
+		s.People = people
+		for i := range s.Groups {
+			var members []remit.ID
+			for _, m := range s.Groups[i].Members {
+				if m != id {
+					members = append(members, m)
+				}
+			}
+			s.Groups[i].Members = members
+		}
+		for i := range s.Agents {
+			if s.Agents[i].Owner == id {
+				s.Agents[i].Owner = "p-sam"
+			}
+		}
+	}
+}
