@@ -188,6 +188,12 @@ func TestDiffSaysWhatWidens(t *testing.T) {
 		}, ""},
 		{"production becomes staging", nil, func(s *authority.Set) { s.Environments[0].Tier = "staging" }, "asks for less"},
 		{"staging becomes production", nil, func(s *authority.Set) { s.Environments[1].Tier = "production" }, ""},
+		{"a new repository that patterns reach", nil, func(s *authority.Set) {
+			s.Repositories = append(slicesOf(s.Repositories), remit.RepositoryDeclared{Name: "forge/acme/new", Path: "acme/new.git", DefaultBranch: "main"})
+		}, "already entitled"},
+		{"a new repository that none reaches", nil, func(s *authority.Set) {
+			s.Repositories = append(slicesOf(s.Repositories), remit.RepositoryDeclared{Name: "forge/other/new", Path: "other/new.git", DefaultBranch: "main"})
+		}, ""},
 		{"a repository elsewhere", nil, func(s *authority.Set) { s.Repositories[0].Path = "x" }, "another one"},
 		{"another trusted branch", nil, func(s *authority.Set) { s.Repositories[0].DefaultBranch = "x" }, "another one"},
 		{"fewer approvers of a repository", nil, func(s *authority.Set) { s.Repositories[0].Approvers = nil }, "fewer approvers"},

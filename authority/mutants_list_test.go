@@ -537,7 +537,7 @@ var mutants = []mutant{
 	{"diff.go", "default approvers of an environment count",
 		"loosens(environmentApprovers(old.EnvironmentDeclared), environmentApprovers(v))", "loosens(old.Approvers, v.Approvers)"},
 	{"match.go", "links at any depth",
-		"if strings.HasPrefix(deep, path+\"/\") {", "if false {"},
+		"if strings.HasPrefix(deep, path+\"/\") {", "if deep == \"\" {"},
 	{"diff.go", "a repository that entitlements already reach widens",
 		"d.covered(r.Name, d.back(\"repository\", r.Name))", "d.back(\"repository\", r.Name)"},
 	{"match.go", "a link that goes counts as well",
