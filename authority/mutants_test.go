@@ -77,13 +77,13 @@ func survives(dir, here string, m mutant) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-gcflags=-N -l", "-ldflags=-s -w", "-overlay", overlay, "-o", bin, ".")
-	build.Dir = here
+	build.Dir, build.Env = here, append(os.Environ(), "GOGC=400") // less collecting of garbage saves a third of the time
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Sprintf("it does not compile: %v\n%s", err, out)
 	}
 	defer os.Remove(bin)
 	run := exec.CommandContext(ctx, bin, "-test.short", "-test.failfast")
-	run.Dir = here
+	run.Dir, run.Env = here, append(os.Environ(), "GOGC=400")
 	out, err := run.CombinedOutput()
 	var failed *exec.ExitError
 	switch {

@@ -27,7 +27,7 @@ func (w *waiting) WaitAccess(_ context.Context, access, instance remit.ID, secre
 	return remit.AccessView{ID: access, Status: remit.AccessUsed, Outcome: remit.Done}, nil
 }
 
-// serveWait serves GET /wait at a socket, as a launcher with this session does.
+// serveWait serves GET /wait at a socket, as the launcher of a run does.
 func serveWait(t *testing.T, s Session) (socket string) {
 	t.Helper()
 	socket = filepath.Join(short(t), "i.sock")
