@@ -354,7 +354,6 @@ func TestCloseDoesNotUnsayWhatWasCommitted(t *testing.T) {
 			})
 		}
 		<-store.waiting
-		queued(t, c, 1)
 		all.Go(c.Engine.Close)
 		store.Open()
 		all.Wait()
