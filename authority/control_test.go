@@ -145,7 +145,24 @@ func TestTask(t *testing.T) {
 			bad = st
 			bad.Secret = remit.Digest{}
 			w.refuse(&bad, remit.BadRequest, "secret")
+			for _, names := range [][]string{make([]string, 33), {""}, {strings.Repeat("X", 65)}, {"A\nB"}} {
+				bad = st
+				bad.Ungoverned = names
+				w.refuse(&bad, remit.BadRequest, "at most 32 variables")
+			}
 			w.must(&st)
+			for _, names := range [][]string{{"GH_TOKEN"}, {"AWS_SECRET", "GH_TOKEN"}} {
+				more := st
+				more.Ungoverned = names
+				i := w.must(&more).ID
+				r := step(caller{Instance: i, Agent: "coder", Task: id}, "source.read", payments)
+				if f := authority.FactsOf(w.s, r, w.now.UnixNano()); !f.Instance.Ungoverned {
+					t.Fatal("a task that was handed credentials past Remit is ungoverned")
+				}
+			}
+			if got := fmt.Sprint(w.s.Tasks[id].Ungoverned); got != "[AWS_SECRET GH_TOKEN]" {
+				t.Fatal(got)
+			}
 			st.By = "p-mia"
 			w.must(&st)
 			w.must(&authority.EndTask{By: "p-noa", Task: id, Status: remit.TaskCancelled})

@@ -218,6 +218,14 @@ func TestApproval(t *testing.T) {
 			w.vote(id, "rio", touch("rio"), true)
 			w.allow(w.claim(id, r))
 		}},
+		{"other votes that are there already are enough, and they must stand at redemption", func(t *testing.T, w *world) {
+			id, r := held(w, w.task("coder", "p-mia"))
+			w.vote(id, "rio", touch("rio"), true)
+			w.apply(func(s *authority.Set) { s.Repositories[0].Approvers = []remit.Need{{Group: "release", N: 1}} })
+			permit := w.allow(w.claim(id, r)).Permit.ID
+			w.apply(func(s *authority.Set) { s.Groups[3].Members = []remit.ID{"p-sam"} })
+			w.refuse(&authority.Redeem{Permit: permit, Proof: remit.Hash(secret[:]), Hash: proof}, remit.NotEligible, "no longer stand")
+		}},
 		{"whoever changed a group that the policy in force reads no longer counts", func(t *testing.T, w *world) {
 			ask := "devs"
 			w.policy = func(authority.Facts) authority.Finding {
@@ -310,6 +318,30 @@ func TestHolds(t *testing.T) {
 				t.Fatalf("%+v", a)
 			}
 			w.redeem(w.allow(w.claim(next, r)).Permit.ID)
+		}},
+		{"a push of two refs takes the place of two, and binds them in any order", func(t *testing.T, w *world) {
+			c := w.task("coder", "p-mia")
+			r := push(c, branch(c, "x"), "1", workflow)
+			r.Refs = append(r.Refs, push(c, branch(c, "y"), "1", workflow).Refs...)
+			both := w.hold(r, remit.PathProtected)
+			w.vote(both, "noa", soft("noa"), true)
+			slices.Reverse(r.Refs)
+			if again := w.hold(r, remit.PathProtected); again != both {
+				t.Fatal("the order of refs makes another request")
+			}
+			r.Refs[0].New = oid("rebased")
+			next := w.hold(r, remit.PathProtected)
+			w.status(next, remit.AccessMet, "")
+			one := w.hold(push(c, branch(c, "x"), "2", workflow), remit.PathProtected)
+			two := w.hold(push(c, branch(c, "y"), "2", workflow), remit.PathProtected)
+			w.status(next, remit.AccessVoid, remit.Superseded)
+			r.Refs = slices.Clone(r.Refs)
+			r.Refs[0].New = oid("3")
+			if a := w.s.Accesses[w.hold(r, remit.PathProtected)]; a.Carried || a.Replaces != max(one, two) {
+				t.Fatalf("%+v", a)
+			}
+			w.status(one, remit.AccessVoid, remit.Superseded)
+			w.status(two, remit.AccessVoid, remit.Superseded)
 		}},
 		{"nothing is carried from one that is not the same, has expired, or concerns production", func(t *testing.T, w *world) {
 			id, r := merging(w)
