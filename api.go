@@ -75,6 +75,10 @@ type TaskView struct {
 	Created   time.Time  `json:"created"`
 	Deadline  time.Time  `json:"deadline"`
 	Parent    ID         `json:"parent,omitempty"`
+	Function  Function   `json:"function"`         // of its agent
+	Inputs    []Input    `json:"inputs,omitempty"` // what a child task rests on
+	Delegated bool       `json:"delegated,omitempty"`
+	Deploy    *Deploy    `json:"deploy,omitempty"`
 	Branch    string     `json:"branch"` // refs/heads/remit/T-12
 	Holds     []ID       `json:"holds,omitempty"`
 	Instances []ID       `json:"instances,omitempty"`
@@ -302,6 +306,8 @@ type TraceStep struct {
 type Trace struct {
 	Task  TaskView    `json:"task"`
 	Steps []TraceStep `json:"steps"`
+	// Children are the stories of the tasks that it asked for, in their order; at most 200 in all.
+	Children []Trace `json:"children,omitempty"`
 }
 
 // LogEntry is an entry for people: its JSON view beside its place.

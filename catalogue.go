@@ -98,7 +98,7 @@ type ActionInfo struct {
 }
 
 // CatalogueVersion is raised with every change of the catalogue.
-const CatalogueVersion = 1
+const CatalogueVersion = 2
 
 // catalogue is ordered by stage; a line is never removed or given another meaning.
 var catalogue = []ActionInfo{
@@ -106,21 +106,26 @@ var catalogue = []ActionInfo{
 	{"task.delegate", StagePlan, Write, RecoverCAS, "task"},
 	{"issue.read", StagePlan, Read, RecoverProbe, "repo"},
 	{"issue.comment", StagePlan, Write, RecoverOnce, "repo"},
+	{"issue.write", StagePlan, Write, RecoverOnce, "repo"},
 	{"source.read", StageSource, Read, RecoverProbe, "repo"},
 	{"source.push", StageSource, Write, RecoverCAS, "repo"},
+	{"source.propose", StageSource, Write, RecoverProbe, "repo"},
 	{"source.merge", StageSource, Privileged, RecoverCAS, "repo"},
 	{"review.read", StageReview, Read, RecoverProbe, "repo"},
 	{"review.submit", StageReview, Write, RecoverOnce, "repo"},
 	{"build.read", StageBuild, Read, RecoverProbe, "pipeline"},
 	{"build.trigger", StageBuild, Write, RecoverOnce, "pipeline"},
 	{"artifact.read", StageArtifact, Read, RecoverProbe, "artifact"},
+	{"artifact.upload", StageArtifact, Write, RecoverProbe, "artifact"},
 	{"artifact.publish", StageArtifact, Privileged, RecoverCAS, "artifact"},
+	{"artifact.release", StageArtifact, Privileged, RecoverProbe, "repo"},
 	{"deploy.read", StageDeploy, Read, RecoverProbe, "environment"},
 	{"deploy.promote", StageDeploy, Privileged, RecoverProbe, "environment"},
 	{"deploy.rollback", StageDeploy, Privileged, RecoverProbe, "environment"},
 	{"operate.read", StageOperate, Read, RecoverProbe, "environment"},
 	{"operate.change", StageOperate, Privileged, RecoverProbe, "environment"},
 	{"secret.read", StageSecret, Privileged, RecoverProbe, "secret"},
+	{"secret.use", StageSecret, Privileged, RecoverProbe, "secret"},
 	{"tool.call", StageTool, Privileged, RecoverOnce, "tool"},
 	{"control.apply", StageControl, Privileged, RecoverCAS, "control"},
 	{"control.policy", StageControl, Privileged, RecoverCAS, "control"},
@@ -128,6 +133,7 @@ var catalogue = []ActionInfo{
 	{"control.key", StageControl, Privileged, RecoverCAS, "control"},
 	{"control.erase", StageControl, Privileged, RecoverCAS, "control"},
 	{"control.export", StageControl, Privileged, RecoverCAS, "control"},
+	{"control.lease", StageControl, Privileged, RecoverCAS, "control"},
 	{"control.restore", StageControl, Privileged, RecoverCAS, "control"},
 	{"probe.read", StageProbe, Read, RecoverProbe, "probe"},
 	{"probe.write", StageProbe, Write, RecoverProbe, "probe"},

@@ -69,6 +69,9 @@ const (
 	Overload         Code = "OVERLOAD"
 	UpstreamDown     Code = "UPSTREAM_UNAVAILABLE"
 	NoSpace          Code = "NO_SPACE"
+	EvidenceMissing  Code = "EVIDENCE_MISSING"
+	RollbackUnknown  Code = "ROLLBACK_UNKNOWN"
+	ReviewMissing    Code = "REVIEW_MISSING"
 	Internal         Code = "INTERNAL"
 )
 
@@ -122,6 +125,9 @@ var codes = []CodeInfo{
 	{Overload, 503, ExitError, "too many requests wait"},
 	{UpstreamDown, 502, ExitError, "the upstream does not answer as it should"},
 	{NoSpace, 507, ExitError, "no space is left for new work"},
+	{EvidenceMissing, 403, ExitDenied, "what the environment requires of it is not there"},
+	{RollbackUnknown, 403, ExitDenied, "no such release was good in this environment"},
+	{ReviewMissing, 403, ExitDenied, "the reviews that a merge needs are not there"},
 	{Internal, 500, ExitError, "a fault of Remit's own; nothing was allowed"},
 }
 

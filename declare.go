@@ -9,6 +9,7 @@ type Declarations struct {
 	Upstreams    []Upstream    `json:"upstreams,omitempty"`
 	Repositories []Repository  `json:"repositories,omitempty"`
 	Environments []Environment `json:"environments,omitempty"`
+	Secrets      []Secret      `json:"secrets,omitempty"`
 	Boundaries   []Boundary    `json:"boundaries,omitempty"`
 	Policy       []PolicyFile  `json:"policy,omitempty"` // empty: the policy stays as it is
 }
@@ -39,6 +40,17 @@ type Agent struct {
 	Review       string     `json:"review,omitempty"`     // date by which its entitlements are reviewed
 	Entitlements []Scope    `json:"entitlements,omitempty"`
 	MayRequest   []Function `json:"may_request,omitempty"`
+	Jobs         []Job      `json:"jobs,omitempty"` // CI jobs that are this agent
+}
+
+// Job says which CI jobs become instances of an agent: all members that are set must equal the claims of the job's
+// token. Names that can be taken over by others (a repository's path, sub) are not among them.
+type Job struct {
+	Issuer      string `json:"issuer" cbor:"1,keyasint"`                          // an upstream of kind oidc
+	Repository  string `json:"repository" cbor:"2,keyasint"`                      // immutable id: repository_id, project_id
+	Workflow    string `json:"workflow" cbor:"3,keyasint"`                        // path of the file: .github/workflows/build.yml
+	Environment string `json:"environment,omitempty" cbor:"4,keyasint,omitempty"` // claim environment
+	Source      string `json:"source" cbor:"5,keyasint"`                          // the declared repository that it builds, UPSTREAM/PATH
 }
 
 // Source says where an upstream credential comes from; it is never written in a declaration.
@@ -49,15 +61,43 @@ type Source struct {
 	User string   `json:"user,omitempty"` // basic authentication; empty: bearer
 }
 
-// Upstream is where repositories really are.
+// Kinds of upstreams.
+const (
+	KindLocal      = "local"      // a directory of bare repositories; zone S
+	KindHTTP       = "http"       // git smart HTTP; zone S
+	KindGitea      = "gitea"      // a Gitea or Forgejo: git and API; zone S
+	KindRegistry   = "registry"   // an OCI registry; zone B
+	KindKubernetes = "kubernetes" // a cluster; zone P
+	KindCommand    = "command"    // a command on the executor's host; zone P
+	KindOIDC       = "oidc"       // an issuer of CI jobs' tokens; no zone: it gives identity, not access
+)
+
+// Upstream is what Remit stands before: where repositories, artifacts and targets really are.
 type Upstream struct {
 	Name     string `json:"name"`
-	Kind     string `json:"kind"`               // local (a directory of bare repositories) | http (git smart HTTP)
+	Kind     string `json:"kind"`
 	Location string `json:"location"`           // directory, or https URL
 	CA       string `json:"ca,omitempty"`       // file of PEM certificates to trust for it
 	Write    Source `json:"write,omitzero"`     // injected when a step was allowed
 	Observer Source `json:"observer,omitzero"`  // read-only; what Remit reads in its own name
 	Insecure bool   `json:"insecure,omitempty"` // http:// to a loopback address is meant
+	// Claims is what an oidc issuer's tokens say: github | gitlab. Audience is what they must be meant for; the address of
+	// this server by default.
+	Claims   string `json:"claims,omitempty"`
+	Audience string `json:"audience,omitempty"`
+}
+
+// Zone is the zone that credentials of u serve (R4d); an issuer of identities serves none.
+func (u Upstream) Zone() Zone {
+	switch u.Kind {
+	case KindLocal, KindHTTP, KindGitea:
+		return ZoneSource
+	case KindRegistry:
+		return ZoneBuild
+	case KindOIDC:
+		return ZoneNone
+	}
+	return ZoneProduction
 }
 
 // Effect says what a push or merge to matching refs sets off by itself.
@@ -79,6 +119,8 @@ type Repository struct {
 	Approvers     []Need    `json:"approvers,omitempty"`
 	Protected     []Pattern `json:"protected,omitempty"` // paths that hold, besides the built-in control surface
 	Effects       *[]Effect `json:"effects"`             // required; [] (written `none`) says that there are none
+	Artifacts     []Pattern `json:"artifacts,omitempty"` // that its builds publish without a person's vote
+	Reviews       int       `json:"reviews,omitempty"`   // approving verdicts of agents that a merge needs, at most 8
 }
 
 // Environment is where deployments land, always in zone P.
@@ -86,6 +128,45 @@ type Environment struct {
 	Name      string `json:"name"` // the resource is environment:NAME
 	Tier      string `json:"tier"` // staging | production
 	Approvers []Need `json:"approvers,omitempty"`
+	// Artifacts may be deployed to it; Evidence is what each of them must have: built, merged, deployed:ENVIRONMENT.
+	Artifacts []Pattern `json:"artifacts,omitempty"`
+	Evidence  []string  `json:"evidence,omitempty"`
+	// Rollback is who decides on going back to a release that was good here; one of the first group of Approvers by default.
+	Rollback []Need  `json:"rollback,omitempty"`
+	Target   *Target `json:"target,omitempty"` // required for deploy.promote and deploy.rollback
+}
+
+// Target is where and how an environment is deployed.
+type Target struct {
+	Upstream string `json:"upstream"` // of kind kubernetes or command
+	// Kubernetes: Manifest has the objects, in which the image of each container is ${artifact:NAME}; they are applied to
+	// Namespace as ServiceAccount.
+	Namespace      string `json:"namespace,omitempty"`
+	ServiceAccount string `json:"service_account,omitempty"`
+	Manifest       string `json:"manifest,omitempty"` // YAML, at most 32 KiB
+	// Command: Apply deploys, Observe prints the digests that are there now, one a line. Both get REMIT_ENVIRONMENT and
+	// REMIT_ARTIFACTS, the references by digest, one a line, and Secrets, and nothing else of the executor's environment.
+	Apply   []string            `json:"apply,omitempty"`
+	Observe []string            `json:"observe,omitempty"`
+	Secrets map[string]Resource `json:"secrets,omitempty"` // variable: secret:NAME
+	Timeout string              `json:"timeout,omitempty"` // 10m by default, 1h at most
+}
+
+// Secret is a named secret in one zone. Its value is put into the sealed store, never into a declaration.
+type Secret struct {
+	Name      string  `json:"name"` // the resource is secret:NAME
+	Zone      string  `json:"zone"` // S | B | P
+	Approvers []Need  `json:"approvers,omitempty"`
+	Send      *Sender `json:"send,omitempty"` // missing: it can be used by targets, and by no request
+}
+
+// Sender says into which requests a secret may be put, and how. Only Remit makes these requests.
+type Sender struct {
+	Location string `json:"location"` // https URL: requests go below it and nowhere else
+	CA       string `json:"ca,omitempty"`
+	Insecure bool   `json:"insecure,omitempty"` // http:// to a loopback address is meant
+	Header   string `json:"header,omitempty"`   // Authorization by default
+	Prefix   string `json:"prefix,omitempty"`   // before the value: "Bearer " by default for Authorization, else nothing
 }
 
 // Boundary narrows what agents may be given at all.

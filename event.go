@@ -59,6 +59,7 @@ type (
 		Entitlements []Scope    `cbor:"8,keyasint,omitempty"`
 		MayRequest   []Function `cbor:"9,keyasint,omitempty"`
 		By           ID         `cbor:"10,keyasint,omitempty"`
+		Jobs         []Job      `cbor:"11,keyasint,omitempty"`
 	}
 	UpstreamDeclared struct {
 		Name string `cbor:"1,keyasint"`
@@ -74,12 +75,28 @@ type (
 		Protected     []Pattern `cbor:"5,keyasint,omitempty"`
 		Effects       []Effect  `cbor:"6,keyasint"`
 		By            ID        `cbor:"7,keyasint,omitempty"`
+		Artifacts     []Pattern `cbor:"8,keyasint,omitempty"` // that builds of it publish
+		Reviews       int       `cbor:"9,keyasint,omitempty"` // approving verdicts that a merge needs
 	}
 	EnvironmentDeclared struct {
 		Name      string `cbor:"1,keyasint"`
 		Tier      string `cbor:"2,keyasint"`
 		Approvers []Need `cbor:"3,keyasint,omitempty"`
 		By        ID     `cbor:"4,keyasint,omitempty"`
+		// Upstream is where it runs; Spec is the commitment of how (its target).
+		Upstream  string    `cbor:"5,keyasint,omitempty"`
+		Spec      Digest    `cbor:"6,keyasint,omitzero"`
+		Artifacts []Pattern `cbor:"7,keyasint,omitempty"` // that may be deployed to it
+		Evidence  []string  `cbor:"8,keyasint,omitempty"` // built | merged | deployed:ENVIRONMENT
+		Rollback  []Need    `cbor:"9,keyasint,omitempty"`
+	}
+	// SecretDeclared puts a secret into a zone. Its value is never in the log.
+	SecretDeclared struct {
+		Name      string `cbor:"1,keyasint"`
+		Zone      Zone   `cbor:"2,keyasint"`
+		Approvers []Need `cbor:"3,keyasint,omitempty"`
+		By        ID     `cbor:"4,keyasint,omitempty"`
+		Spec      Digest `cbor:"5,keyasint,omitzero"` // commitment of where it may be sent
 	}
 	BoundaryDeclared struct {
 		Name      string     `cbor:"1,keyasint"`
@@ -115,6 +132,12 @@ type (
 		Deadline  int64    `cbor:"7,keyasint"` // Unix nanoseconds
 		Budget    Budget   `cbor:"8,keyasint"`
 		Parent    ID       `cbor:"9,keyasint,omitempty"`
+		// A child task names the instance that asked for it, the attempt that made it, and what it rests on.
+		By        ID      `cbor:"10,keyasint,omitempty"`
+		Attempt   ID      `cbor:"11,keyasint,omitempty"`
+		Inputs    []Input `cbor:"12,keyasint,omitempty"`
+		Delegated bool    `cbor:"13,keyasint,omitempty"`
+		Deploy    Deploy  `cbor:"14,keyasint,omitzero"`
 	}
 	TaskEnded struct {
 		Task   ID         `cbor:"1,keyasint"`
@@ -142,6 +165,11 @@ type (
 		// Ungoverned names the known credentials, by their variables, that its person handed to the command: what it does
 		// with them, Remit does not see.
 		Ungoverned []string `cbor:"8,keyasint,omitempty"`
+		// Issuer is the declared upstream whose token proved a CI job; such an instance has no launcher. Claims is the
+		// commitment of what the token said.
+		Issuer string `cbor:"9,keyasint,omitempty"`
+		Claims Digest `cbor:"10,keyasint,omitzero"`
+		Token  Digest `cbor:"11,keyasint,omitzero"` // of the token's own id: it starts no other instance
 	}
 	InstanceEnded struct {
 		Instance ID   `cbor:"1,keyasint"`
@@ -150,24 +178,39 @@ type (
 	// Decided is a decision on a gateway's request. Facts are the results of matching, so that the compiled rules can be
 	// derived again without the payload.
 	Decided struct {
-		Verdict  Verdict     `cbor:"1,keyasint"`
-		Code     Code        `cbor:"2,keyasint,omitempty"`
-		Rules    []string    `cbor:"3,keyasint,omitempty"`
-		Gateway  string      `cbor:"4,keyasint"`
-		Instance ID          `cbor:"5,keyasint,omitempty"`
-		Task     ID          `cbor:"6,keyasint,omitempty"`
-		Agent    string      `cbor:"7,keyasint,omitempty"`
-		Executor string      `cbor:"8,keyasint,omitempty"`
-		Steps    []StepFacts `cbor:"9,keyasint,omitempty"`
-		Effect   Digest      `cbor:"10,keyasint,omitzero"`
-		Facts    Digest      `cbor:"11,keyasint,omitzero"`
-		Policy   Digest      `cbor:"12,keyasint,omitzero"`
-		Permit   ID          `cbor:"13,keyasint,omitempty"`
-		Hash     Digest      `cbor:"14,keyasint,omitzero"` // of the permit's secret
-		Access   ID          `cbor:"15,keyasint,omitempty"`
-		Bytes    int64       `cbor:"16,keyasint,omitempty"`
-		Closure  []ID        `cbor:"17,keyasint,omitempty"` // people whom this step adds to the task's closure
-		NotAfter int64       `cbor:"18,keyasint,omitempty"` // of the permit, Unix nanoseconds
+		Verdict   Verdict     `cbor:"1,keyasint"`
+		Code      Code        `cbor:"2,keyasint,omitempty"`
+		Rules     []string    `cbor:"3,keyasint,omitempty"`
+		Gateway   string      `cbor:"4,keyasint"`
+		Instance  ID          `cbor:"5,keyasint,omitempty"`
+		Task      ID          `cbor:"6,keyasint,omitempty"`
+		Agent     string      `cbor:"7,keyasint,omitempty"`
+		Executor  string      `cbor:"8,keyasint,omitempty"`
+		Steps     []StepFacts `cbor:"9,keyasint,omitempty"`
+		Effect    Digest      `cbor:"10,keyasint,omitzero"`
+		Facts     Digest      `cbor:"11,keyasint,omitzero"`
+		Policy    Digest      `cbor:"12,keyasint,omitzero"`
+		Permit    ID          `cbor:"13,keyasint,omitempty"`
+		Hash      Digest      `cbor:"14,keyasint,omitzero"` // of the permit's secret
+		Access    ID          `cbor:"15,keyasint,omitempty"`
+		Bytes     int64       `cbor:"16,keyasint,omitempty"`
+		Closure   []ID        `cbor:"17,keyasint,omitempty"` // people whom this step adds to the task's closure
+		NotAfter  int64       `cbor:"18,keyasint,omitempty"` // of the permit, Unix nanoseconds
+		Artifacts []Artifact  `cbor:"19,keyasint,omitempty"` // that artifact.publish would make known
+		Deploy    Deploy      `cbor:"20,keyasint,omitzero"`
+		Review    string      `cbor:"21,keyasint,omitempty"`
+		Change    Digest      `cbor:"22,keyasint,omitzero"` // of a review and of a merge: the same whatever it is based on
+		Child     ChildFacts  `cbor:"23,keyasint,omitzero"`
+	}
+	// ChildFacts are what the compiled rules found of a child task that was asked for.
+	ChildFacts struct {
+		Agent    string   `cbor:"1,keyasint"`
+		Function Function `cbor:"2,keyasint"`
+		Zone     Zone     `cbor:"3,keyasint,omitempty"` // that its grant reaches
+		Spec     Digest   `cbor:"4,keyasint"`           // of the whole request, which the task must equal
+		Inputs   []Input  `cbor:"5,keyasint,omitempty"`
+		Deploy   Deploy   `cbor:"6,keyasint,omitzero"`
+		Grant    Digest   `cbor:"7,keyasint"` // of what its agent is granted, with the place of its own branches left open
 	}
 	// DenialRepeated counts the repeats of a denial that were answered with its entry.
 	DenialRepeated struct {
@@ -217,7 +260,39 @@ type (
 		Attempt ID      `cbor:"1,keyasint"`
 		Outcome Outcome `cbor:"2,keyasint"`
 		Code    Code    `cbor:"3,keyasint,omitempty"`
-		Receipt Digest  `cbor:"4,keyasint,omitzero"` // commitment of what the upstream said
+		Receipt Digest  `cbor:"4,keyasint,omitzero"`  // commitment of what the upstream said
+		Made    string  `cbor:"5,keyasint,omitempty"` // what the upstream made of it, by its immutable name: the commit of a merge
+	}
+	// SecretStored: a person put a value into the sealed store, or took it out. The value is nowhere in the log.
+	SecretStored struct {
+		Name    string `cbor:"1,keyasint"`
+		Version int    `cbor:"2,keyasint"` // counted from 1; each value has its own
+		Removed bool   `cbor:"3,keyasint,omitempty"`
+		By      ID     `cbor:"4,keyasint"`
+	}
+	// LeaseOpened is a lease in status intended. It is durable before the first call upstream, so nothing can exist that the log does not name (R7).
+	LeaseOpened struct {
+		ID         ID         `cbor:"1,keyasint"`
+		Attempt    ID         `cbor:"2,keyasint"` // on whose redemption it rests
+		Task       ID         `cbor:"3,keyasint"` // with which it ends
+		Upstream   string     `cbor:"4,keyasint"`
+		Zone       Zone       `cbor:"5,keyasint"` // the one that it serves (R4d)
+		Target     Resource   `cbor:"6,keyasint"`
+		Write      bool       `cbor:"7,keyasint,omitempty"`
+		NotAfter   int64      `cbor:"8,keyasint"` // asked for, Unix nanoseconds
+		Revocation Revocation `cbor:"9,keyasint"`
+		Bound      int64      `cbor:"10,keyasint,omitempty"` // of a bounded revocation, nanoseconds
+		Survive    bool       `cbor:"11,keyasint,omitempty"` // sessions that it opened outlive it until they are cut
+	}
+	// LeaseMoved is a step in a lease's life.
+	LeaseMoved struct {
+		Lease    ID          `cbor:"1,keyasint"`
+		To       LeaseStatus `cbor:"2,keyasint"`
+		Code     Code        `cbor:"3,keyasint,omitempty"`
+		NotAfter int64       `cbor:"4,keyasint,omitempty"` // its end as the upstream stated it
+		Tries    int         `cbor:"5,keyasint,omitempty"`
+		Receipt  Digest      `cbor:"6,keyasint,omitzero"`  // commitment of how it was done and what the probe saw
+		By       []ID        `cbor:"7,keyasint,omitempty"` // abandon: the two people
 	}
 	// ClockConfirmed: an administrator says that the clock is right after a jump.
 	ClockConfirmed struct {
@@ -244,6 +319,10 @@ type StepFacts struct {
 }
 
 func (*Genesis) Kind() string             { return "genesis" }
+func (*LeaseOpened) Kind() string         { return "lease.intended" }
+func (*LeaseMoved) Kind() string          { return "lease.moved" }
+func (*SecretStored) Kind() string        { return "secret.stored" }
+func (*SecretDeclared) Kind() string      { return "secret.declared" }
 func (*RulesActivated) Kind() string      { return "rules.activated" }
 func (*PersonDeclared) Kind() string      { return "person.declared" }
 func (*KeyConfirmed) Kind() string        { return "key.confirmed" }
@@ -291,6 +370,10 @@ var kinds = map[string]func() Event{
 	"repository.declared":  func() Event { return new(RepositoryDeclared) },
 	"environment.declared": func() Event { return new(EnvironmentDeclared) },
 	"boundary.declared":    func() Event { return new(BoundaryDeclared) },
+	"secret.stored":        func() Event { return new(SecretStored) },
+	"secret.declared":      func() Event { return new(SecretDeclared) },
+	"lease.intended":       func() Event { return new(LeaseOpened) },
+	"lease.moved":          func() Event { return new(LeaseMoved) },
 	"removed":              func() Event { return new(Removed) },
 	"control.applied":      func() Event { return new(Applied) },
 	"policy.installed":     func() Event { return new(PolicyInstalled) },

@@ -36,6 +36,8 @@ func licenceOf(text []byte) string {
 		return "BSD-3-Clause"
 	case has("Redistribution and use in source and binary forms"):
 		return "BSD-2-Clause"
+	case has("Licensed under the Apache License, Version 2.0"): // its notice alone
+		return "Apache-2.0"
 	}
 	return ""
 }

@@ -20,7 +20,7 @@ func DecodeStrict(r io.Reader, limit int64, v any) error {
 	if int64(len(body)) > limit {
 		return Errorf(TooLarge, "the body is larger than %d bytes", limit)
 	}
-	if err := noDuplicates(json.NewDecoder(bytes.NewReader(body))); err != nil {
+	if err := noDuplicates(json.NewDecoder(bytes.NewReader(body)), 0); err != nil {
 		return Errorf(BadRequest, "%w", err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -34,8 +34,14 @@ func DecodeStrict(r io.Reader, limit int64, v any) error {
 	return nil
 }
 
+// maxNested is how deep values lie within each other; a walk that goes as deep as a stranger says ends the process.
+const maxNested = 64
+
 // noDuplicates walks one value; encoding/json itself lets the last of two equal members win.
-func noDuplicates(dec *json.Decoder) error {
+func noDuplicates(dec *json.Decoder, depth int) error {
+	if depth > maxNested {
+		return fmt.Errorf("values are nested deeper than %d, at byte %d", maxNested, dec.InputOffset())
+	}
 	tok, err := dec.Token()
 	if err != nil {
 		return fmt.Errorf("not JSON at byte %d: %w", dec.InputOffset(), err)
@@ -57,7 +63,7 @@ func noDuplicates(dec *json.Decoder) error {
 			}
 			seen[folded(key)] = true
 		}
-		if err := noDuplicates(dec); err != nil {
+		if err := noDuplicates(dec, depth+1); err != nil {
 			return err
 		}
 	}

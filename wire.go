@@ -74,6 +74,14 @@ type Request struct {
 	Steps   []Step      `json:"steps"`
 	Refs    []RefChange `json:"refs,omitempty"` // at most 50; of the one repository that a push step names
 	Bytes   int64       `json:"bytes,omitempty"`
+	// Child is what a task.request or task.delegate step asks for.
+	Child *Child `json:"child,omitempty"`
+	// Artifacts are what an artifact.publish step would make known, at most 16, sorted.
+	Artifacts []Artifact `json:"artifacts,omitempty"`
+	// Deploy is what a deploy.promote or deploy.rollback step would do.
+	Deploy *Deploy `json:"deploy,omitempty"`
+	// Review is the verdict of a review.submit step, over the one ref change of the request: approve or reject.
+	Review string `json:"review,omitempty"`
 	// Order is the protocol's own encoding of what Forward needs, at most 32 KiB; a pack is a blob that it names.
 	Order []byte `json:"order,omitempty"`
 	// Card is the commitment of the payload that shows people the change (a diff), if any.
@@ -98,9 +106,11 @@ type Decision struct {
 
 // Order is an action stored whole: what Forward needs to carry it out.
 type Order struct {
-	Caller Caller
-	Steps  []Step
-	Body   []byte
+	Caller  Caller
+	Steps   []Step
+	Deploy  *Deploy // what a deploy step does
+	Body    []byte
+	Attempt ID // under which it is carried out: an upstream that knows idempotency keys gets this one
 }
 
 // Scope is what a task asks for, an entitlement allows, or a grant gives: actions × resources within limits.

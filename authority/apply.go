@@ -80,6 +80,20 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 			old = v.Changes
 		}
 		s.Environments[e.Name] = &Environment{*e, append(old, Change{e.By, n})}
+	case *remit.SecretDeclared:
+		x := s.Secrets[e.Name]
+		if x == nil {
+			x = &Secret{Changes: s.Gone["secret/"+e.Name]}
+			s.Secrets[e.Name] = x
+		}
+		x.SecretDeclared, x.Changes = *e, append(x.Changes, Change{e.By, n})
+	case *remit.SecretStored:
+		x := s.Secrets[e.Name]
+		if x == nil {
+			return fmt.Errorf("unknown secret %s", e.Name)
+		}
+		x.Version, x.Stored, x.StoredBy = e.Version, !e.Removed, e.By
+		x.Changes = append(x.Changes, Change{e.By, n})
 	case *remit.BoundaryDeclared:
 		old := s.Gone["boundary/"+e.Name]
 		if b := s.Boundaries[e.Name]; b != nil {
@@ -103,12 +117,14 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		if s.Tasks[e.ID] != nil {
 			return fmt.Errorf("task %s exists", e.ID)
 		}
-		if e.Parent != "" && s.Tasks[e.Parent] == nil {
-			return fmt.Errorf("unknown parent %s", e.Parent)
-		}
 		a := s.Agents[e.Agent]
 		if a == nil {
 			return fmt.Errorf("unknown agent %s", e.Agent)
+		}
+		if e.Parent != "" {
+			if err := s.applyChild(e); err != nil {
+				return err
+			}
 		}
 		t := &Task{TaskCreated: *e, Entry: n, Status: remit.TaskOpen}
 		t.Closure = add(t.Closure, e.Requester, a.Owner)
@@ -120,6 +136,7 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		}
 		t.Status = e.Status
 		delete(s.LiveTasks, e.Task)
+		s.endLeases(e.Task, at)
 	case *remit.AgentChanged:
 		a := s.Agents[e.Agent]
 		if a == nil || a.Status == remit.AgentRetired {
@@ -138,6 +155,9 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		t := s.Tasks[e.Task]
 		if t == nil || !s.TaskLive(e.Task, at) {
 			return fmt.Errorf("task %s is not live", e.Task)
+		}
+		if err := s.applyJob(at, e); err != nil {
+			return err
 		}
 		s.Instances[e.ID] = &Instance{*e}
 		t.Status = remit.TaskOpen
@@ -177,12 +197,16 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 			h := t.held
 			t.held = nil
 			a.Decision, a.Steps, a.Agent, a.Instance, a.Launcher, a.Confined = h.entry, h.steps, h.agent, h.instance, h.launcher, h.confined
+			a.Artifacts = h.artifacts
 			for _, f := range h.steps {
 				if f.Ref != "" && !f.Step.Effect {
 					a.Refs = append(a.Refs, f.Ref)
 				}
 			}
 			slices.Sort(a.Refs)
+			if a.Instance == "" { // nothing runs that would end the task: it ends with what it waits for
+				t.Status = remit.TaskWaiting
+			}
 		}
 		if old := s.Accesses[e.Replaces]; e.Carried && old != nil {
 			a.Votes, a.SelfAt = slices.Clone(old.Votes), old.SelfAt
@@ -222,14 +246,22 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		delete(s.Permits, e.Permit)
 		s.Attempts[e.ID] = &Attempt{Permit: *p, ID: e.ID, Hash: e.Hash, NotAfter: e.NotAfter}
 	case *remit.Recorded:
-		at := s.Attempts[e.Attempt]
-		if at == nil {
+		x := s.Attempts[e.Attempt]
+		if x == nil {
 			return fmt.Errorf("attempt %s does not exist or has its outcome", e.Attempt)
 		}
-		if a := s.Accesses[at.Access]; a != nil {
+		if a := s.Accesses[x.Access]; a != nil {
 			a.Outcome = e.Outcome
 		}
+		s.applyOutcome(n, at, x, e)
 		delete(s.Attempts, e.Attempt)
+	case *remit.LeaseOpened:
+		if s.Tasks[e.Task] == nil || s.Leases[e.ID] != nil {
+			return fmt.Errorf("lease %s exists, or is of no task", e.ID)
+		}
+		s.Leases[e.ID] = &Lease{LeaseOpened: *e, Status: remit.LeaseIntended, At: at, Entry: n}
+	case *remit.LeaseMoved:
+		return s.applyLeaseMoved(at, e)
 	default:
 		return fmt.Errorf("this release does not know such entries")
 	}
@@ -243,7 +275,7 @@ func (s *State) moveAccess(a *Access, to remit.AccessStatus, why remit.Code) {
 	}
 	if to == remit.AccessUsed || to == remit.AccessVoid {
 		delete(s.OpenHolds, a.ID)
-		a.Steps = nil
+		a.Steps, a.Artifacts = nil, nil
 	}
 }
 
@@ -301,6 +333,11 @@ func (s *State) applyRemoved(n remit.EntryIndex, e *remit.Removed) error {
 			s.Gone["environment/"+e.Name] = append(v.Changes, Change{e.By, n})
 		}
 		delete(s.Environments, e.Name)
+	case "secret":
+		if x := s.Secrets[e.Name]; x != nil {
+			s.Gone["secret/"+e.Name] = append(x.Changes, Change{e.By, n})
+		}
+		delete(s.Secrets, e.Name)
 	case "boundary":
 		if b := s.Boundaries[e.Name]; b != nil {
 			s.Gone["boundary/"+e.Name] = append(b.Changes, Change{e.By, n})
@@ -317,11 +354,14 @@ func (s *State) applyDecided(n remit.EntryIndex, at int64, e *remit.Decided) err
 	if e.Verdict != remit.Deny && (t == nil || !s.LiveTasks[e.Task]) {
 		return fmt.Errorf("%s without a live task", e.Verdict)
 	}
-	by := &held{entry: n, agent: e.Agent, steps: e.Steps}
+	by := &held{entry: n, agent: e.Agent, steps: e.Steps, artifacts: e.Deploy.Artifacts}
 	if a := s.Accesses[e.Access]; a != nil && e.Executor != "" {
 		by.agent, by.instance, by.launcher, by.confined = a.Agent, a.Instance, a.Launcher, a.Confined
 	} else if i := s.Instances[e.Instance]; i != nil {
 		by.instance, by.launcher, by.confined = i.ID, i.Launcher, i.Confinement
+	}
+	if e.Verdict != remit.Deny && by.instance == "" && (e.Executor == "" || e.Verdict == remit.Allow && s.Accesses[e.Access] == nil) {
+		return fmt.Errorf("%s of what no instance asks for and no executor may", e.Verdict)
 	}
 	if a := s.Agents[by.agent]; a != nil {
 		a.LastUse = at
@@ -341,16 +381,19 @@ func (s *State) applyDecided(n remit.EntryIndex, at int64, e *remit.Decided) err
 			return fmt.Errorf("permit %s exists", e.Permit)
 		}
 		p := &Permit{Decision: n, Hash: e.Hash, NotAfter: e.NotAfter, Instance: e.Instance, Launcher: by.launcher, Task: e.Task,
-			Agent: by.agent, Executor: e.Executor, Access: e.Access, Bytes: e.Bytes}
+			Agent: by.agent, Executor: e.Executor, Access: e.Access, Bytes: e.Bytes, Child: e.Child}
 		for _, f := range e.Steps {
 			if !f.Step.Effect && !slices.Contains(p.Steps, f.Step) {
 				p.Steps = append(p.Steps, f.Step)
 			}
 		}
+		s.carry(p, e)
 		s.Permits[e.Permit] = p
 		s.PermitAge = append(s.PermitAge, e.Permit)
 		t.Used.Bytes += e.Bytes
-		if slices.ContainsFunc(e.Steps, func(f remit.StepFacts) bool { return f.Step.Action == "source.push" }) {
+		if slices.ContainsFunc(e.Steps, func(f remit.StepFacts) bool {
+			return f.Step.Action == "source.push" || f.Step.Action == "source.merge" // the commit that a merge makes is brought as well
+		}) {
 			s.Pushes[n] = Push{Agent: by.agent, Task: e.Task, Launcher: by.launcher}
 		}
 	}
@@ -365,10 +408,16 @@ type held struct {
 	instance remit.ID
 	launcher remit.ID
 	confined remit.Confinement
+
+	artifacts []remit.Artifact // that it would deploy
 }
 
-// prune forgets permits that nobody redeemed in time. Their decisions stay in the log.
+// prune forgets permits that nobody redeemed in time, and tokens that have expired by now. Their entries stay in the log.
 func (s *State) prune(at int64) {
+	for len(s.JobAge) > 0 && at >= s.Jobs[s.JobAge[0]] {
+		delete(s.Jobs, s.JobAge[0])
+		s.JobAge = s.JobAge[1:]
+	}
 	for len(s.PermitAge) > 0 {
 		id := s.PermitAge[0]
 		p := s.Permits[id]

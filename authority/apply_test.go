@@ -34,14 +34,19 @@ func TestApplyRefuses(t *testing.T) {
 		{&remit.Removed{What: "house", Name: "x"}, "nothing that is declared"},
 		{&remit.TaskCreated{ID: c.Task}, "exists"},
 		{&remit.TaskCreated{ID: "T-x", Agent: "x"}, "unknown agent"},
-		{&remit.TaskCreated{ID: "T-x", Agent: "coder", Parent: "T-y"}, "unknown parent"},
+		{&remit.TaskCreated{ID: "T-x", Agent: "coder", Parent: "T-y"}, "no attempt of a live task T-y"},
 		{&remit.TaskEnded{Task: "T-x"}, "not live"},
 		{&remit.AgentChanged{Agent: "x"}, "does not exist"},
 		{&remit.InstanceStarted{Task: "T-x"}, "not live"},
 		{&remit.InstanceEnded{Instance: "I-x"}, "does not run"},
 		{&remit.Decided{Verdict: remit.Allow, Task: "T-x"}, "allow without a live task"},
 		{&remit.Decided{Verdict: remit.Hold}, "hold without a live task"},
-		{&remit.Decided{Verdict: remit.Allow, Task: c.Task, Permit: permit}, "exists"},
+		{&remit.Decided{Verdict: remit.Allow, Task: c.Task, Instance: c.Instance, Permit: permit}, "exists"},
+		{&remit.Decided{Verdict: remit.Allow, Task: c.Task, Permit: "P-x"}, "no instance asks for"},
+		{&remit.Decided{Verdict: remit.Hold, Task: c.Task}, "no instance asks for"},
+		{&remit.Decided{Verdict: remit.Allow, Task: c.Task, Executor: "executor/source", Permit: "P-x"}, "no executor may"},
+		{&remit.InstanceStarted{Task: c.Task}, "or neither"},
+		{&remit.InstanceStarted{Task: c.Task, Launcher: "p-mia", Issuer: "ci"}, "a launcher and an issuer"},
 		{&remit.AccessOpened{ID: id}, "exists"},
 		{&remit.AccessOpened{ID: "A-x", Task: c.Task}, "no held decision"},
 		{&remit.VoteCast{Access: "A-x"}, "not open"},
@@ -76,30 +81,27 @@ func TestApplyRefuses(t *testing.T) {
 
 // TestParents: the grant of a child task lives within its parents', ends with them, and its closure holds their people.
 func TestParents(t *testing.T) {
-	w := newWorld(t, remit.Team)
+	w := related(t)
 	parent := w.task("coder", "p-noa")
-	child := &remit.TaskCreated{ID: "T-child", Requester: "p-mia", Agent: "coder", Deadline: w.now.UnixNano() + 1e15, Parent: parent.Task,
-		Grant: []remit.Scope{{Actions: []remit.Action{"source.push"}, Resources: []remit.Pattern{"repo:forge/acme/payments"}, Refs: []remit.Pattern{"refs/heads/remit/T-child/**"}}}}
-	if err := authority.Apply(w.s, w.now.UnixNano(), child); err != nil {
-		t.Fatal(err)
-	}
-	c := w.launch("T-child", "coder", "p-mia")
-	id := w.hold(push(c, branch(c, "x"), "1", workflow), remit.PathProtected)
+	child := w.made(delegate(parent, wants("coder", "source.push", "repo:forge/acme/payments")))
+	c := w.launch(child.ID, "coder", "p-mia")
+	id := w.hold(push(c, branch(parent, "x"), "1", workflow), remit.PathProtected)
 	a := w.s.Accesses[id]
 	if a.NotAfter != w.s.Tasks[parent.Task].Deadline || len(a.Closure) != 2 || len(w.s.Tasks[parent.Task].Closure) != 2 {
 		t.Fatalf("%+v", a)
 	}
-	other := &remit.TaskCreated{ID: "T-other", Requester: "p-mia", Agent: "merger", Deadline: w.now.UnixNano() + 1e15, Parent: parent.Task}
-	if err := authority.Apply(w.s, w.now.UnixNano(), other); err != nil {
-		t.Fatal(err)
+	other := w.made(request(parent, publishing("a")))
+	if got := w.s.Tasks[parent.Task].Closure; !slices.Contains(got, "p-tom") {
+		t.Fatalf("who owns whom it asks for work is not in %v", got)
 	}
-	w.launch("T-other", "merger", "p-ada")
-	if got := w.s.Tasks[parent.Task].Closure; !slices.Contains(got, "p-ada") {
+	w.apply(func(s *authority.Set) { s.Agents[4].Owner = "p-sam" })
+	w.launch(other.ID, "builder", "p-sam")
+	if got := w.s.Tasks[parent.Task].Closure; !slices.Contains(got, "p-sam") {
 		t.Fatalf("who launched a child is not in %v", got)
 	}
-	w.must(&authority.EndTask{By: "p-noa", Task: parent.Task, Status: remit.TaskCompleted})
+	w.must(&authority.EndTask{By: "p-noa", Task: parent.Task, Status: remit.TaskCompleted, DropHolds: true})
 	w.status(id, remit.AccessVoid, remit.Dropped)
-	if w.s.LiveTasks["T-child"] || w.s.TaskLive("T-child", w.now.UnixNano()) || len(w.s.Instances) != 0 {
+	if w.s.LiveTasks[child.ID] || w.s.TaskLive(child.ID, w.now.UnixNano()) || len(w.s.Instances) != 0 {
 		t.Fatal("a child outlives its parent")
 	}
 }

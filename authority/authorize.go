@@ -62,7 +62,9 @@ func decideAuthorize(s *State, now int64, c *Authorize) ([]remit.Event, Result, 
 	steps := s.look(task, r)
 	for _, l := range steps {
 		s.judgeStep(d, r, task, l)
+		s.judgeChild(d, now, r, task, l)
 	}
+	s.judgeChain(d, now, r, task, steps)
 	s.checkBudget(d, r, task)
 
 	if r.Preview {
@@ -97,13 +99,19 @@ func (s *State) checkCaller(d *verdict, now int64, r remit.Request) *Task {
 			d.deny(remit.UnknownPrincipal, "R6", "only an executor claims a work order, and only one that exists")
 			return nil
 		}
+		if !s.checkClaimer(d, a, r.Caller.Executor) {
+			return nil
+		}
 		if a.Status != remit.AccessMet || now >= a.NotAfter {
 			d.deny(remit.AlreadyUsed, "R6", "access request %s is %s; an approval is good once, in its time", r.Access, a.statusAt(now))
 		}
-		if !s.TaskLive(a.Task, now) || !s.personLive(a.Launcher) {
+		if !s.TaskLive(a.Task, now) || !s.launcherLive(a.Launcher) {
 			d.deny(remit.NotLive, "R2", "task %s, its agent or a person behind it has ended", a.Task)
 		}
 		return s.Tasks[a.Task]
+	}
+	if r.Caller.Executor != "" && r.Caller.Instance == "" {
+		return s.checkExecutor(d, now, r)
 	}
 	i := s.Instances[r.Caller.Instance]
 	if i == nil || i.Agent != r.Caller.Agent || i.Task != r.Caller.Task || r.Caller.Executor != "" {
@@ -123,13 +131,13 @@ func (s *State) judgeStep(d *verdict, r remit.Request, task *Task, l looked) {
 		d.deny(l.bad, "R1", "%s", l.hint)
 		return
 	}
-	d.zone = stricter(d.zone, zoneOf(l.info))
+	d.zone = stricter(d.zone, s.zoneOf(l.info, st.Resource))
 	if l.effect != nil {
 		s.judgeEffect(d, r, l)
 		return
 	}
-	if task == nil {
-		return // denied already
+	if task == nil || l.child != nil {
+		return // denied already, or judgeChild's: a child task rests on may_request and not on a scope
 	}
 	if l.scope != "" {
 		d.deny(l.scope, "scope", "%s", s.scopeLesson(task, l))
@@ -148,8 +156,8 @@ func (s *State) judgeStep(d *verdict, r remit.Request, task *Task, l looked) {
 	if (st.Action == "source.merge" || st.Action == "review.submit") && s.wrote(agent, l.facts) {
 		d.deny(remit.Separation, "R3", "agent %s, or its owner, wrote this change; somebody else reviews and merges it", agent.Name)
 	}
-	if l.info.Impact == remit.Privileged {
-		d.hold(remit.ImpactHeld, "R6", s.approversOf(st.Resource), "%s on %s needs a person", st.Action, st.Resource)
+	if l.info.Impact == remit.Privileged && !s.foreseen(task, st) {
+		d.hold(remit.ImpactHeld, "R6", s.deciders(st), "%s on %s needs a person", st.Action, st.Resource)
 	}
 }
 
@@ -200,7 +208,7 @@ func (s *State) judgeEffect(d *verdict, r remit.Request, l looked) {
 		return
 	}
 	switch {
-	case zoneOf(l.info) == remit.ZoneProduction:
+	case s.zoneOf(l.info, st.Resource) == remit.ZoneProduction:
 		d.hold(remit.EffectHeld, "R4", s.approversOf(st.Resource), "pushing %s causes %s on %s", l.ref.Ref, st.Action, st.Resource)
 	case st.Action == "build.trigger" && l.effect.Secrets == "none":
 	case st.Action == "build.trigger":
@@ -305,6 +313,10 @@ func (s *State) approversOf(r remit.Resource) []remit.Need {
 		if env := s.Environments[r.Name()]; env != nil {
 			return environmentApprovers(env.EnvironmentDeclared)
 		}
+	case "secret":
+		if x := s.Secrets[r.Name()]; x != nil {
+			return secretApprovers(x.SecretDeclared)
+		}
 	}
 	return []remit.Need{{Group: remit.Administrators, N: 1}}
 }
@@ -341,7 +353,8 @@ func mergeNeeds(a, b []remit.Need) []remit.Need {
 }
 
 // effectDigest is what an approval binds: canonical steps, what they set off included, and for each ref its old value,
-// new value and resulting tree. Where a declaration adds an effect after the vote, the approval is stale.
+// new value and resulting tree. Where a declaration adds an effect after the vote, the approval is stale. Artifacts and
+// deployments are bound by the digests of them in their steps, which checkChain compares; a merge is bound to what was reviewed.
 func (s *State) effectDigest(r remit.Request, steps []looked) remit.Digest {
 	type ref struct {
 		Ref, Old, New, Tree string
@@ -357,9 +370,15 @@ func (s *State) effectDigest(r remit.Request, steps []looked) remit.Digest {
 		Task   remit.ID
 		Steps  []step
 		Refs   []ref
-	}{Origin: s.Origin, Org: s.Org, Task: r.Caller.Task}
+		Review string       `json:",omitempty"`
+		Child  remit.Digest `json:",omitzero"` // its grant, which hangs on declarations
+		Change remit.Digest `json:",omitzero"` // what was reviewed
+	}{Origin: s.Origin, Org: s.Org, Task: r.Caller.Task, Review: r.Review, Change: s.reviewed(r)}
 	for _, l := range steps {
 		doc.Steps = append(doc.Steps, step{l.facts.Step, l.facts.Ref})
+		if l.child != nil {
+			doc.Child = l.child.facts.Grant
+		}
 	}
 	for _, c := range r.Refs {
 		doc.Refs = append(doc.Refs, ref{c.Ref, c.Old, c.New, c.Tree, c.Op})

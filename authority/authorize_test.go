@@ -392,7 +392,7 @@ func TestBoundary(t *testing.T) {
 			}
 		}},
 		{"a caller cannot pass a step off as an effect", func(t *testing.T, w *world) {
-			r := step(w.task("coder", "p-mia"), "deploy.promote", production)
+			r := w.deployment(w.task("coder", "p-mia"), production, built("a"))
 			r.Steps[0].Effect = true
 			w.deny(r, remit.OutOfScope, "may not take deploy.promote")
 			r = step(w.task("coder", "p-mia"), "source.read", payments)
@@ -403,12 +403,13 @@ func TestBoundary(t *testing.T) {
 		}},
 		{"an environment without approvers asks administrators, two for production", func(t *testing.T, w *world) {
 			w.apply(func(s *authority.Set) {
+				supply(s)
 				s.Environments[0].Approvers, s.Environments[1].Approvers = nil, nil
 				s.Agents[3].Owner = "p-sam"
 			})
 			c := w.task("pilot", "p-mia")
-			w.hold(step(c, "deploy.promote", production), remit.ImpactHeld, remit.Need{Group: remit.Administrators, N: 2})
-			w.hold(step(c, "deploy.promote", staging), remit.ImpactHeld, remit.Need{Group: remit.Administrators, N: 1})
+			w.hold(w.deployment(c, staging, built("a")), remit.ImpactHeld, remit.Need{Group: remit.Administrators, N: 1})
+			w.hold(w.deployment(c, production, w.published("a", "1")), remit.ImpactHeld, remit.Need{Group: remit.Administrators, N: 2})
 		}},
 		{"of two demands on a group the larger one counts", func(t *testing.T, w *world) {
 			w.policy = func(authority.Facts) authority.Finding {
@@ -427,6 +428,9 @@ func TestAuthorship(t *testing.T) {
 		c := w.task(agent, "p-mia")
 		r := push(c, "refs/heads/topic", "1")
 		r.Steps[0].Action, r.Refs[0].Pushers, r.Refs[0].Signers = action, p, signers
+		if action == "review.submit" {
+			r.Review = remit.ReviewApprove
+		}
 		return w.ask(r)
 	}
 	rows := []struct {

@@ -26,6 +26,10 @@ type checker struct {
 	pushes  map[remit.EntryIndex]cPush
 	changed map[string][]cChange // by KIND/NAME: who changed it, and when
 	zones   map[string]map[remit.Zone]bool
+	chain   chain
+	secrets map[string]remit.SecretDeclared
+	born    map[remit.ID]bool // attempts that made a child task
+	tokens  map[remit.Digest]int64
 }
 
 type (
@@ -72,12 +76,16 @@ func newChecker() *checker {
 	return &checker{dead: map[remit.ID]bool{}, keys: map[remit.ID][]remit.Key{}, groups: map[string][]remit.ID{}, agents: map[string]*cAgent{},
 		repos: map[string]remit.RepositoryDeclared{}, envs: map[string]remit.EnvironmentDeclared{}, tasks: map[remit.ID]*cTask{},
 		runs: map[remit.ID]remit.InstanceStarted{}, access: map[remit.ID]*cAccess{}, permits: map[remit.ID]*cPermit{}, tries: map[remit.ID]*cPermit{},
-		pushes: map[remit.EntryIndex]cPush{}, changed: map[string][]cChange{}, zones: map[string]map[remit.Zone]bool{}}
+		pushes: map[remit.EntryIndex]cPush{}, changed: map[string][]cChange{}, zones: map[string]map[remit.Zone]bool{}, chain: newChain(),
+		secrets: map[string]remit.SecretDeclared{}, born: map[remit.ID]bool{}, tokens: map[remit.Digest]int64{}}
 }
 
 // read gives what is wrong with the n-th entry; empty: nothing.
 func (c *checker) read(n int, at int64, event remit.Event) string {
 	note := func(what string, by remit.ID) { c.changed[what] = append(c.changed[what], cChange{by, n}) }
+	if wrong := c.chainRead(n, at, event); wrong != "" {
+		return wrong
+	}
 	switch e := event.(type) {
 	case *remit.Genesis:
 		c.profile = e.Profile
@@ -96,6 +104,9 @@ func (c *checker) read(n int, at int64, event remit.Event) string {
 	case *remit.EnvironmentDeclared:
 		c.envs[e.Name] = *e
 		note("environment/"+e.Name, e.By)
+	case *remit.SecretDeclared:
+		c.secrets[e.Name] = *e
+		note("secret/"+e.Name, e.By)
 	case *remit.PolicyInstalled:
 		note("policy", e.By)
 	case *remit.AgentDeclared:
@@ -120,18 +131,33 @@ func (c *checker) read(n int, at int64, event remit.Event) string {
 			c.agents[e.Name].status = remit.AgentRetired
 		case "group":
 			c.groups[e.Name] = nil
+		case "secret":
+			delete(c.secrets, e.Name)
 		}
 		note(e.What+"/"+e.Name, e.By)
 	case *remit.TaskCreated:
+		if e.Parent != "" {
+			return c.child(n, at, e)
+		}
 		return c.created(n, at, e)
 	case *remit.TaskEnded:
 		c.tasks[e.Task].ended = true
+		for _, t := range c.tasks {
+			if t.Parent == e.Task && !t.ended {
+				return "a child outlives its parent"
+			}
+		}
 	case *remit.InstanceStarted:
 		if why := c.alive(e.Task, at); why != "" {
 			return "an instance starts although " + why
 		}
+		if why := c.job(n, at, e); why != "" {
+			return why
+		}
 		c.runs[e.ID] = *e
-		c.tasks[e.Task].causes[e.Launcher] = true
+		if e.Launcher != "" {
+			c.up(c.tasks[e.Task], func(t *cTask) { t.causes[e.Launcher] = true })
+		}
 	case *remit.InstanceEnded:
 		delete(c.runs, e.Instance)
 	case *remit.Decided:
@@ -203,6 +229,8 @@ func (c *checker) alive(task remit.ID, at int64) string {
 		return "its agent has ended"
 	case c.dead[a.Owner], c.dead[t.Requester]:
 		return "a person behind it has ended"
+	case t.Parent != "":
+		return c.alive(t.Parent, at)
 	}
 	return ""
 }
@@ -216,11 +244,20 @@ func (c *checker) created(n int, at int64, e *remit.TaskCreated) string {
 	if !may || c.dead[e.Requester] || c.dead[a.Owner] || a.status != remit.AgentActive {
 		return "a task that its requester may not request"
 	}
+	if why := c.entitled(e, a, e.ID); why != "" {
+		return why
+	}
+	c.tasks[e.ID] = &cTask{TaskCreated: *e, entry: n, causes: map[remit.ID]bool{e.Requester: true, a.Owner: true}, claimed: map[remit.ID]bool{}}
+	return ""
+}
+
+// entitled is why a grant is wider than what its agent is entitled to; branches is the task on whose branches it works.
+func (c *checker) entitled(e *remit.TaskCreated, a *cAgent, branches remit.ID) string {
 	for _, g := range e.Grant {
 		for _, act := range g.Actions {
 			for _, res := range g.Resources {
 				if !slices.ContainsFunc(a.Entitlements, func(s remit.Scope) bool {
-					own := []remit.Pattern{remit.Pattern("refs/heads/remit/" + string(e.ID) + "/**")}
+					own := []remit.Pattern{remit.Pattern("refs/heads/remit/" + string(branches) + "/**")}
 					refs := s.Refs
 					if len(refs) == 0 {
 						refs = own
@@ -234,7 +271,6 @@ func (c *checker) created(n int, at int64, e *remit.TaskCreated) string {
 			}
 		}
 	}
-	c.tasks[e.ID] = &cTask{TaskCreated: *e, entry: n, causes: map[remit.ID]bool{e.Requester: true, a.Owner: true}, claimed: map[remit.ID]bool{}}
 	return ""
 }
 
@@ -278,11 +314,10 @@ func (c *checker) decided(n int, at int64, e *remit.Decided) string {
 	}
 	agent, launcher := e.Agent, remit.ID("")
 	if e.Executor != "" {
-		a := c.access[e.Access]
-		if a == nil || a.Task != e.Task {
-			return "an executor acts without an approval of that task"
+		var why string
+		if agent, launcher, why = c.executor(e, t); why != "" {
+			return why
 		}
-		agent, launcher = a.agent, a.launcher
 	} else {
 		i, runs := c.runs[e.Instance]
 		if !runs || i.Task != e.Task || i.Agent != e.Agent || c.dead[i.Launcher] {
@@ -300,8 +335,13 @@ func (c *checker) decided(n int, at int64, e *remit.Decided) string {
 		}
 	}
 	if e.Verdict == remit.Hold {
-		t.causes[launcher] = true
+		if launcher != "" {
+			t.causes[launcher] = true
+		}
 		return ""
+	}
+	if e.Executor != "" && e.Access == "" {
+		return "an executor gets a permit that no approval gave"
 	}
 	if e.Access != "" {
 		a := c.access[e.Access]
@@ -310,7 +350,9 @@ func (c *checker) decided(n int, at int64, e *remit.Decided) string {
 		}
 	}
 	c.permits[e.Permit] = &cPermit{Decided: *e, launcher: launcher}
-	if slices.ContainsFunc(e.Steps, func(f remit.StepFacts) bool { return f.Step.Action == "source.push" }) {
+	if slices.ContainsFunc(e.Steps, func(f remit.StepFacts) bool {
+		return f.Step.Action == "source.push" || f.Step.Action == "source.merge"
+	}) {
 		c.pushes[remit.EntryIndex(n)] = cPush{agent, launcher}
 	}
 	return ""
@@ -318,15 +360,18 @@ func (c *checker) decided(n int, at int64, e *remit.Decided) string {
 
 // learn adds to a task's closure what a decision states.
 func (c *checker) learn(e *remit.Decided) {
-	if t := c.tasks[e.Task]; t != nil {
+	c.up(c.tasks[e.Task], func(t *cTask) {
 		for _, p := range e.Closure {
 			t.claimed[p] = true
 		}
-	}
+	})
 }
 
 func (c *checker) step(e *remit.Decided, t *cTask, agent string, f remit.StepFacts) string {
-	zone, impact := zoneOfStep(f.Step)
+	zone, impact := c.zoneOf(f.Step)
+	if f.Step.Action == "task.request" || f.Step.Action == "task.delegate" {
+		return c.asks(e, t, f)
+	}
 	if f.Step.Effect {
 		if zone == remit.ZoneProduction && e.Verdict == remit.Allow {
 			return c.production(e, f)
@@ -350,8 +395,16 @@ func (c *checker) step(e *remit.Decided, t *cTask, agent string, f remit.StepFac
 	if zone == remit.ZoneControl {
 		return "an agent takes a control step"
 	}
+	if f.Step.Action == "artifact.publish" && len(c.builtFor(t.Inputs, f.Step.Resource)) > 0 {
+		impact = remit.Write
+	}
 	if e.Verdict == remit.Allow && e.Access == "" && (impact == remit.Privileged || len(f.Protected) > 0 || f.OutsideEnvelope) {
 		return "a sensitive step passes without people"
+	}
+	if e.Verdict == remit.Allow && f.Step.Action == "deploy.promote" {
+		if why := c.production(e, f); why != "" {
+			return why
+		}
 	}
 	if len(f.Findings) > 0 {
 		return "what a gateway found fault with passes"
@@ -407,15 +460,21 @@ func (c *checker) opened(n int, at int64, e *remit.AccessOpened) string {
 	}
 	t := c.tasks[e.Task]
 	a.agent = t.Agent
-	for p := range t.causes {
-		if !slices.Contains(e.Closure, p) {
-			return fmt.Sprintf("the closure %v lacks %s, who caused it", e.Closure, p)
+	lacks := ""
+	c.up(t, func(t *cTask) {
+		for p := range t.causes {
+			if !slices.Contains(e.Closure, p) {
+				lacks = fmt.Sprintf("the closure %v lacks %s, who caused it", e.Closure, p)
+			}
 		}
-	}
-	for p := range t.claimed {
-		if !slices.Contains(e.Closure, p) {
-			return "the closure shrinks"
+		for p := range t.claimed {
+			if !slices.Contains(e.Closure, p) {
+				lacks = "the closure shrinks"
+			}
 		}
+	})
+	if lacks != "" {
+		return lacks
 	}
 	for _, p := range e.Closure {
 		t.claimed[p] = true
@@ -436,49 +495,12 @@ func (c *checker) opened(n int, at int64, e *remit.AccessOpened) string {
 func (c *checker) hold(e *remit.Decided, id remit.ID) {
 	if a := c.access[id]; a != nil && e != nil {
 		a.launcher, a.steps = c.runs[e.Instance].Launcher, e.Steps
+		c.chain.held[id] = *e
 	}
 }
 
 func (c *checker) member(p remit.ID, needs []remit.Need) bool {
 	return slices.ContainsFunc(needs, func(n remit.Need) bool { return slices.Contains(c.groups[n.Group], p) })
-}
-
-// causes tells whether a person caused what an access request is about, or has come to do so since.
-func (c *checker) causes(a *cAccess, p remit.ID) bool {
-	t := c.tasks[a.Task]
-	if t == nil {
-		return false
-	}
-	reads := []string{"agent/" + t.Agent, "policy"}
-	for _, n := range a.Needs {
-		reads = append(reads, "group/"+n.Group)
-		for _, m := range c.groups[n.Group] {
-			reads = append(reads, "person/"+string(m))
-		}
-	}
-	for _, f := range a.steps {
-		reads = append(reads, f.Step.Resource.Type()+"/"+f.Step.Resource.Name())
-		for _, i := range f.Pushers {
-			by := c.agents[c.pushes[i].agent]
-			if c.pushes[i].launcher == p || by.Owner == p {
-				return true
-			}
-		}
-		if slices.Contains(f.Signers, p) {
-			return true
-		}
-	}
-	for _, what := range reads {
-		if slices.ContainsFunc(c.changed[what], func(x cChange) bool { return x.at > t.entry && x.by == p }) {
-			return true
-		}
-	}
-	for _, o := range c.agents[t.Agent].owners {
-		if o.at > t.entry && o.by == p {
-			return true
-		}
-	}
-	return t.causes[p] || t.claimed[p]
 }
 
 // met tries every way to seat those who may sit.

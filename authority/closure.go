@@ -12,7 +12,8 @@ import (
 // closure is R3: the humans who caused or steered a step. It is the task's closure, which never shrinks, and what this
 // step adds: pushers and signers of the new commits, and whoever changed what this decision reads since the root task
 // was requested.
-func (s *State) closure(task *Task, steps []remit.StepFacts, needs []remit.Need) (all, added []remit.ID) {
+// The artifacts are those that it would deploy: their evidence is read in declarations of repositories.
+func (s *State) closure(task *Task, steps []remit.StepFacts, needs []remit.Need, deployed ...remit.Artifact) (all, added []remit.ID) {
 	var people []remit.ID
 	root := task
 	for root.Parent != "" && s.Tasks[root.Parent] != nil {
@@ -59,6 +60,27 @@ func (s *State) closure(task *Task, steps []remit.StepFacts, needs []remit.Need)
 		case "environment":
 			if e := s.Environments[name]; e != nil {
 				changed(e.Changes)
+			}
+		case "secret":
+			if x := s.Secrets[name]; x != nil {
+				changed(x.Changes)
+			}
+		case "task": // whom it asks for work is of the chain from here on, and who decides hangs on what that work reaches
+			if a := s.Agents[name]; a != nil {
+				owners(a)
+				changed(a.Changes)
+				for _, r := range s.reached(a.Entitlements) {
+					changed(s.changesOf(r))
+				}
+			}
+		}
+	}
+	for _, a := range deployed {
+		if p := s.Artifacts[a.String()]; p != nil {
+			for _, in := range p.Inputs {
+				if r := s.Repositories[in.Resource.Name()]; r != nil {
+					changed(r.Changes)
+				}
 			}
 		}
 	}

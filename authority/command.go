@@ -32,6 +32,7 @@ type Set struct {
 	Upstreams    []remit.UpstreamDeclared
 	Repositories []remit.RepositoryDeclared
 	Environments []remit.EnvironmentDeclared
+	Secrets      []remit.SecretDeclared
 	Boundaries   []remit.BoundaryDeclared
 	Policy       remit.Digest // zero: as it is
 	// PolicyWidens is why the new bundle may allow what the old one did not; empty when it only adds modules that nothing
@@ -55,6 +56,59 @@ type (
 		Envelope remit.Envelope
 		Budget   remit.Budget
 		For      int64
+	}
+	// CreateChild makes the task that a redeemed task.request or task.delegate asked for; it is the one that was decided.
+	CreateChild struct {
+		Attempt remit.ID
+		Child   remit.Child
+	}
+	// StartJob makes a CI job an instance of an agent, on the child task that asked for the build of its commit. The
+	// identity room has verified the job's token; these are the claims of it that decide.
+	StartJob struct {
+		Issuer      string // the declared upstream
+		Repository  string // immutable id
+		Workflow    string // path of the workflow file, without ref
+		Environment string
+		Commit      string
+		Claims      remit.Digest // commitment of all that the token says
+		Token       remit.Digest // of the token's own id: a token starts one instance
+		Secret      remit.Digest
+		Host        remit.Digest
+	}
+	// OpenLease writes down a credential that is about to be made, for the attempt that it serves.
+	OpenLease struct {
+		Attempt    remit.ID
+		Upstream   string
+		Target     remit.Resource
+		Write      bool
+		For        int64 // nanoseconds
+		Revocation remit.Revocation
+		Bound      int64
+		Survive    bool
+	}
+	// MoveLease is what the broker did, or saw.
+	MoveLease struct {
+		Lease    remit.ID
+		To       remit.LeaseStatus
+		Code     remit.Code
+		NotAfter int64
+		Tries    int
+		Receipt  remit.Digest
+	}
+	// AbandonLease gives a lease up that cannot be seen dead. It holds for a second person, always.
+	AbandonLease struct {
+		By     remit.ID
+		Lease  remit.ID
+		Reason remit.Digest // commitment
+		Access remit.ID     // the approval
+	}
+	// StoreSecret says that the value of a declared secret was put into the sealed store, as the version after the last
+	// one, or removed from it.
+	StoreSecret struct {
+		By      remit.ID
+		Name    string
+		Version int
+		Removed bool
 	}
 	// EndTask completes or cancels a task. By is a person, or Instance its own instance.
 	EndTask struct {
@@ -108,6 +162,7 @@ type (
 		Outcome remit.Outcome
 		Code    remit.Code
 		Receipt remit.Digest
+		Made    string
 	}
 	// CastVote is a signed statement.
 	CastVote struct {
@@ -138,7 +193,13 @@ type (
 func (*Init) name() string          { return "init" }
 func (*ApplySet) name() string      { return "apply" }
 func (*CreateTask) name() string    { return "task.create" }
+func (*StoreSecret) name() string   { return "secret.store" }
 func (*EndTask) name() string       { return "task.end" }
+func (*CreateChild) name() string   { return "task.child" }
+func (*StartJob) name() string      { return "job.start" }
+func (*OpenLease) name() string     { return "lease.open" }
+func (*MoveLease) name() string     { return "lease.move" }
+func (*AbandonLease) name() string  { return "lease.abandon" }
 func (*Kill) name() string          { return "kill" }
 func (*ChangeAgent) name() string   { return "agent.change" }
 func (*StartInstance) name() string { return "instance.start" }
@@ -153,7 +214,7 @@ func (*ConfirmClock) name() string  { return "clock.confirm" }
 func (*Tick) name() string          { return "tick" }
 
 func newCommand(name string) Command {
-	for _, c := range []Command{&Init{}, &ApplySet{}, &CreateTask{}, &EndTask{}, &Kill{}, &ChangeAgent{}, &StartInstance{},
+	for _, c := range []Command{&Init{}, &ApplySet{}, &CreateTask{}, &CreateChild{}, &StartJob{}, &OpenLease{}, &MoveLease{}, &AbandonLease{}, &StoreSecret{}, &EndTask{}, &Kill{}, &ChangeAgent{}, &StartInstance{},
 		&EndInstance{}, &Authorize{}, &Redeem{}, &Record{}, &CastVote{}, &ConfirmKey{}, &CountDenials{}, &ConfirmClock{}, &Tick{}} {
 		if c.name() == name {
 			return c
@@ -243,6 +304,10 @@ type Redemption struct {
 	steps    []remit.Step
 	zone     remit.Zone
 	notAfter int64
+
+	executor  string
+	artifacts []remit.Artifact
+	deploy    remit.Deploy
 }
 
 // Valid is false for nil and for the zero value, which any package can make; a broker refuses those.
@@ -262,3 +327,18 @@ func (r *Redemption) Zone() remit.Zone { return r.zone }
 
 // NotAfter is when the attempt ends, Unix nanoseconds.
 func (r *Redemption) NotAfter() int64 { return r.notAfter }
+
+// Executor is who carries out a work order; empty: the instance that asked.
+func (r *Redemption) Executor() string { return r.executor }
+
+// Artifacts are what a step artifact.publish makes known.
+func (r *Redemption) Artifacts() []remit.Artifact {
+	return append([]remit.Artifact(nil), r.artifacts...)
+}
+
+// Deploy is what a step deploy.promote or deploy.rollback does; its environment is empty where there is none.
+func (r *Redemption) Deploy() remit.Deploy {
+	d := r.deploy
+	d.Artifacts = append([]remit.Artifact(nil), d.Artifacts...)
+	return d
+}

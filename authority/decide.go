@@ -55,6 +55,10 @@ func decide(s *State, now int64, c Command) ([]remit.Event, Result, error) {
 		return decideApply(s, now, c)
 	case *CreateTask:
 		return decideCreateTask(s, now, c)
+	case *CreateChild:
+		return decideCreateChild(s, now, c)
+	case *StartJob:
+		return decideStartJob(s, now, c)
 	case *EndTask:
 		return decideEndTask(s, now, c)
 	case *Kill:
@@ -71,8 +75,16 @@ func decide(s *State, now int64, c Command) ([]remit.Event, Result, error) {
 		return decideRedeem(s, now, c)
 	case *Record:
 		return decideRecord(s, now, c)
+	case *OpenLease:
+		return decideOpenLease(s, now, c)
+	case *MoveLease:
+		return decideMoveLease(s, now, c)
+	case *AbandonLease:
+		return decideAbandonLease(s, now, c)
 	case *CastVote:
 		return decideVote(s, now, c)
+	case *StoreSecret:
+		return decideStoreSecret(s, c)
 	case *ConfirmKey:
 		return decideConfirmKey(s, c)
 	case *CountDenials:
@@ -218,12 +230,17 @@ func decideEndTask(s *State, now int64, c *EndTask) ([]remit.Event, Result, erro
 		return nil, Result{}, remit.Errorf(remit.BadRequest, "a task is completed or cancelled, not %q", c.Status)
 	}
 	own := c.By == "" && c.Status == remit.TaskCompleted && s.InstanceLive(c.Instance, now) && s.Instances[c.Instance].Task == c.Task
-	if !own && !s.mayEnd(c.By, task) {
+	// The instance that asked for a child task may call it off.
+	asked := c.By == "" && c.Status == remit.TaskCancelled && task.By != "" && c.Instance == task.By && s.InstanceLive(c.Instance, now)
+	if !own && !asked && !s.mayEnd(c.By, task) {
 		return nil, Result{}, remit.Errorf(remit.Forbidden, "task %s is ended by its requester, its agent's owner or an administrator", c.Task)
 	}
 	holds := s.HoldsOf(c.Task)
 	if len(holds) > 0 && !c.DropHolds && c.Status == remit.TaskCompleted {
 		return nil, Result{}, remit.Errorf(remit.Conflict, "task %s has open holds %v; wait for them, or end it with --drop-holds", c.Task, holds)
+	}
+	if kids := s.childrenOf(c.Task); len(kids) > 0 && !c.DropHolds && c.Status == remit.TaskCompleted {
+		return nil, Result{}, remit.Errorf(remit.Conflict, "task %s has live child tasks %v; wait for them, or end it and them with --drop-holds", c.Task, kids)
 	}
 	end := s.ending(c.By)
 	end.task(c.Task, c.Status)
@@ -374,6 +391,9 @@ func decideTick(s *State, now int64) []remit.Event {
 				end.events = append(end.events, &remit.AccessMoved{Access: id, To: remit.AccessMet})
 			}
 		}
+	}
+	for _, id := range sorted(s.LiveTasks) { // that waited for nothing any more but their children
+		end.idle(id, "")
 	}
 	return end.events
 }

@@ -19,7 +19,7 @@ func wrong(path, format string, args ...any) error {
 // diff checks a set against the state and lists its changes.
 func (s *State) diff(by remit.ID, set *Set) ([]change, error) {
 	d := &differ{s: s, by: by, set: set}
-	for _, step := range []func() error{d.people, d.groups, d.upstreams, d.environments, d.repositories, d.boundaries, d.agents, d.policy} {
+	for _, step := range []func() error{d.people, d.groups, d.upstreams, d.environments, d.repositories, d.secrets, d.boundaries, d.agents, d.policy} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -51,13 +51,13 @@ func (d *differ) back(kind, name string) string {
 	return fmt.Sprintf("%s %s was removed and comes back, perhaps as another one", kind, name)
 }
 
-// covered is why a new repository widens: what an agent is entitled to by a pattern reaches it.
-func (d *differ) covered(repo, why string) string {
+// covered is why a new repository or secret widens: what an agent is entitled to by a pattern reaches it.
+func (d *differ) covered(resource remit.Resource, why string) string {
 	for _, name := range sorted(d.s.Agents) {
 		a := d.s.Agents[name]
 		for _, e := range a.Entitlements {
-			if why == "" && a.Status != remit.AgentRetired && slices.ContainsFunc(e.Resources, func(p remit.Pattern) bool { return p.Match(remit.Resource("repo:" + repo)) }) {
-				why = fmt.Sprintf("agent %s is already entitled to %s by a pattern", name, repo)
+			if why == "" && a.Status != remit.AgentRetired && slices.ContainsFunc(e.Resources, func(p remit.Pattern) bool { return p.Match(resource) }) {
+				why = fmt.Sprintf("agent %s is already entitled to %s by a pattern", name, resource.Name())
 			}
 		}
 	}
@@ -276,6 +276,9 @@ func (d *differ) environments() error {
 		if v.Tier != "staging" && v.Tier != "production" {
 			return wrong(fmt.Sprintf("environments[%d].tier", i), "an environment is staging or production, not %q", v.Tier)
 		}
+		if err := d.target(fmt.Sprintf("environments[%d]", i), v); err != nil {
+			return err
+		}
 		if err := d.needs(fmt.Sprintf("environments[%d].approvers", i), v.Approvers); err != nil {
 			return err
 		}
@@ -288,11 +291,7 @@ func (d *differ) environments() error {
 		v.By = old.By
 		if !equal(old.EnvironmentDeclared, v) {
 			v.By = d.by
-			widens := ""
-			if loosens(environmentApprovers(old.EnvironmentDeclared), environmentApprovers(v)) || old.Tier == "production" && v.Tier != "production" {
-				widens = fmt.Sprintf("environment %s asks for less than it did", v.Name)
-			}
-			d.add("environment", v.Name, "change", widens, &v)
+			d.add("environment", v.Name, "change", environmentWidens(old.EnvironmentDeclared, v), &v)
 		}
 	}
 	for _, name := range sorted(d.s.Environments) {
@@ -318,6 +317,9 @@ func (d *differ) repositories() error {
 		if err := checkPaths(r.Protected); err != nil {
 			return wrong(path+".protected", "%v", err)
 		}
+		if err := d.publishing(path, r); err != nil {
+			return err
+		}
 		for j, e := range r.Effects {
 			at := fmt.Sprintf("%s.effects[%d]", path, j)
 			info, ok := remit.Lookup(e.Causes)
@@ -339,6 +341,9 @@ func (d *differ) repositories() error {
 			if e.On.Type() == "environment" && !slices.ContainsFunc(d.set.Environments, func(v remit.EnvironmentDeclared) bool { return v.Name == e.On.Name() }) {
 				return wrong(at+".on", "no environment %q is declared", e.On.Name())
 			}
+			if e.On.Type() == "secret" && !slices.ContainsFunc(d.set.Secrets, func(x remit.SecretDeclared) bool { return x.Name == e.On.Name() }) {
+				return wrong(at+".on", "no secret %q is declared", e.On.Name())
+			}
 			if e.Causes == "build.trigger" && e.Secrets != "none" && e.Secrets != "exposed" {
 				return wrong(at+".secrets", "a build says `secrets: none` or `secrets: exposed`")
 			}
@@ -346,7 +351,7 @@ func (d *differ) repositories() error {
 		r.By = d.by
 		old := d.s.Repositories[r.Name]
 		if old == nil {
-			d.add("repository", r.Name, "add", d.covered(r.Name, d.back("repository", r.Name)), &r)
+			d.add("repository", r.Name, "add", publishes(r, d.covered(remit.Resource("repo:"+r.Name), d.back("repository", r.Name))), &r)
 			continue
 		}
 		r.By = old.By
@@ -375,6 +380,10 @@ func repositoryWidens(old, now remit.RepositoryDeclared) string {
 		return !slices.ContainsFunc(now.Effects, func(n remit.Effect) bool { return equal(e, n) })
 	}):
 		return fmt.Sprintf("repository %s drops or changes an effect, which is then no longer judged", now.Name)
+	case now.Reviews < old.Reviews:
+		return fmt.Sprintf("repository %s asks for fewer reviews", now.Name)
+	case !listCovers(old.Artifacts, now.Artifacts):
+		return publishes(now, "")
 	}
 	return ""
 }
@@ -480,11 +489,16 @@ func (d *differ) checkAgent(path string, a remit.AgentDeclared) error {
 		if err := checkScope(e); err != nil {
 			return wrong(fmt.Sprintf("%s.entitlements[%d]", path, i), "%v", err)
 		}
-		if err := checkBoundary(a.Function, []remit.Scope{e}, seals); err != nil {
+		if err := checkBoundary(a.Function, []remit.Scope{e}, seals, d.secretZones); err != nil {
 			return wrong(fmt.Sprintf("%s.entitlements[%d]", path, i), "%v", err)
 		}
 	}
-	return nil
+	for i, f := range a.MayRequest {
+		if !f.Valid() {
+			return wrong(fmt.Sprintf("%s.may_request[%d]", path, i), "%q is no function; one of plan, code, review, build, release, deploy, operate", f)
+		}
+	}
+	return d.jobs(path, a)
 }
 
 func agentWidens(old, now remit.AgentDeclared) string {
@@ -497,6 +511,8 @@ func agentWidens(old, now remit.AgentDeclared) string {
 		return fmt.Sprintf("more people may request tasks of agent %s", now.Name)
 	case slices.ContainsFunc(now.MayRequest, func(f remit.Function) bool { return !slices.Contains(old.MayRequest, f) }):
 		return fmt.Sprintf("agent %s may request work of another function", now.Name)
+	case slices.ContainsFunc(now.Jobs, func(j remit.Job) bool { return !slices.Contains(old.Jobs, j) }):
+		return fmt.Sprintf("other CI jobs become agent %s", now.Name)
 	case old.Expires != 0 && (now.Expires == 0 || now.Expires > old.Expires):
 		return fmt.Sprintf("agent %s lives longer", now.Name)
 	}

@@ -112,9 +112,10 @@ func TestDiffNamesWhatIsWrong(t *testing.T) {
 	})
 	t.Run("stage and zone of a function are what the rules say", func(t *testing.T) {
 		for f, actions := range map[remit.Function]string{
-			remit.FuncPlan: "task.request issue.comment", remit.FuncCode: "source.push source.merge", remit.FuncReview: "review.submit",
-			remit.FuncBuild: "build.trigger artifact.publish", remit.FuncRelease: "artifact.publish", remit.FuncDeploy: "deploy.promote deploy.rollback secret.read tool.call",
-			remit.FuncOperate: "operate.change secret.read tool.call",
+			remit.FuncPlan: "task.request issue.comment", remit.FuncCode: "source.push source.propose source.merge", remit.FuncReview: "review.submit",
+			remit.FuncBuild: "build.trigger artifact.upload artifact.publish artifact.release", remit.FuncRelease: "artifact.upload artifact.publish artifact.release",
+			remit.FuncDeploy:  "deploy.promote deploy.rollback secret.read secret.use tool.call",
+			remit.FuncOperate: "operate.change secret.read secret.use tool.call",
 		} {
 			w := newWorld(t, remit.Team)
 			for _, c := range remit.Catalogue() {

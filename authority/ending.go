@@ -63,7 +63,7 @@ func (e *ending) launchedBy(person remit.ID) {
 	}
 }
 
-// idle ends a waiting task of which no hold is left. closed is a hold that another event of the command closes.
+// idle ends a waiting task of which no hold and no live child is left. closed is a hold that another event of the command closes.
 func (e *ending) idle(task, closed remit.ID) {
 	e.done[closed] = true
 	t := e.s.Tasks[task]
@@ -72,6 +72,11 @@ func (e *ending) idle(task, closed remit.ID) {
 	}
 	for _, h := range e.s.HoldsOf(task) {
 		if !e.done[h] {
+			return
+		}
+	}
+	for _, child := range e.s.childrenOf(task) {
+		if !e.done[child] {
 			return
 		}
 	}

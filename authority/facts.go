@@ -33,6 +33,10 @@ type TaskFacts struct {
 	Requester remit.ID       `json:"requester"`
 	Envelope  remit.Envelope `json:"envelope"`
 	OpenHolds int            `json:"open_holds"`
+	Parent    remit.ID       `json:"parent"` // whose child it is; empty: a person requested it
+	Inputs    []remit.Input  `json:"inputs"` // that a child task rests on
+	Delegated bool           `json:"delegated"`
+	Depth     int            `json:"depth"` // in its chain; 1 is the task that a person requested
 }
 
 // InstanceFacts say from where.
@@ -61,7 +65,10 @@ type StepView struct {
 	Pinned          []remit.PathChange `json:"pinned"`
 	Protected       []remit.Pattern    `json:"protected"` // patterns that a changed path matched
 	OutsideEnvelope bool               `json:"outside_envelope"`
-	Runs            bool               `json:"runs"` // what an effect's pipeline runs differs from the trusted ref
+	Runs            bool               `json:"runs"`           // what an effect's pipeline runs differs from the trusted ref
+	ChildFunction   remit.Function     `json:"child_function"` // of the work that is asked for
+	ChildZone       remit.Zone         `json:"child_zone"`     // that the work reaches; the impact is privileged where it is another one
+	Debt            bool               `json:"debt"`           // a credential of its upstream should have been seen dead ten minutes ago
 }
 
 // Encode is the one encoding of f: JSON with the members in the order of the types, no space.

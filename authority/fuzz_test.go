@@ -15,21 +15,25 @@ import (
 func FuzzDecide(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 0, 1, 2, 0, 3, 0, 4, 0, 5, 0})
 	f.Add([]byte{0, 3, 2, 9, 6, 1, 7, 2, 3, 3, 4, 0, 5, 1, 8, 40})
+	f.Add([]byte{0, 8, 11, 0, 5, 0, 12, 0, 13, 0, 11, 2, 5, 0, 12, 0, 6, 0, 8, 0})
+	f.Add([]byte{0, 9, 11, 1, 5, 0, 12, 0, 14, 0, 3, 104, 3, 105, 4, 0, 5, 0, 6, 0})
+	f.Add([]byte{0, 0, 11, 3, 5, 0, 12, 0, 8, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 120 {
 			return
 		}
-		w := newWorld(t, []remit.Profile{remit.Team, remit.Solo, remit.Demo}[len(b)%3])
+		w := newWorld(t, []remit.Profile{remit.Team, remit.Solo, remit.Demo}[len(b)%3], family)
 		w.quick = true
+		wishes := map[remit.Digest]remit.Child{}
 		check, read := newChecker(), 0
 		var callers []caller
 		requests := map[remit.ID]remit.Request{}
 		for i := 0; i+1 < len(b); i += 2 {
-			op, arg := b[i]%11, int(b[i+1])
+			op, arg := b[i]%15, int(b[i+1])
 			who := remit.ID("p-" + names[arg%len(names)])
 			switch {
 			case op == 0:
-				agent := []string{"coder", "merger", "critic", "pilot"}[arg%4]
+				agent := []string{"coder", "merger", "critic", "pilot", "planner", "shipper"}[arg%4+arg/8%2*2]
 				res, err := w.do(&authority.CreateTask{By: []remit.ID{"p-mia", "p-noa"}[arg/4%2], Agent: agent})
 				if err == nil {
 					callers = append(callers, w.launch(res.ID, agent, w.s.Tasks[res.ID].Requester))
@@ -51,7 +55,9 @@ func FuzzDecide(f *testing.F) {
 			case op == 4 && len(w.s.OpenHolds) > 0:
 				open := ids(w.s.OpenHolds)
 				id := open[arg%len(open)]
-				w.ask(w.claim(id, requests[id]))
+				if r, known := requests[id]; known {
+					w.ask(w.order(id, r))
+				}
 			case op == 5 && len(w.s.Permits) > 0:
 				_, _ = w.do(&authority.Redeem{Permit: ids(w.s.Permits)[arg%len(w.s.Permits)], Proof: remit.Hash(secret[:]), Hash: proof})
 			case op == 6 && len(w.s.Attempts) > 0:
@@ -66,6 +72,35 @@ func FuzzDecide(f *testing.F) {
 				s := clone(w.set)
 				without(who)(&s)
 				_, _ = w.do(&authority.ApplySet{By: "p-ada", Set: s})
+			case op == 11 && len(callers) > 0:
+				child := []remit.Child{publishing("a"), deploying(staging, built("a")), wants("medic", "operate.change", remit.Pattern(staging)), wants("helper", "source.push", "repo:forge/acme/payments")}[arg%4]
+				if arg/4%4 == 0 {
+					child.Inputs = append(child.Inputs, commit("b"))
+				}
+				wishes[authority.ChildDigest(child)] = child
+				r := asking([]remit.Action{"task.request", "task.delegate"}[arg/16%2], callers[arg/32%len(callers)], child)
+				if d := w.ask(r); d.Access != "" {
+					requests[d.Access] = r
+				}
+			case op == 12 && len(w.s.Attempts) > 0:
+				x := ids(w.s.Attempts)[arg%len(w.s.Attempts)]
+				if res, err := w.do(&authority.CreateChild{Attempt: x, Child: wishes[w.s.Attempts[x].Child.Spec]}); err == nil && arg%2 == 0 && w.s.TaskLive(res.ID, w.now.UnixNano()) {
+					t := w.s.Tasks[res.ID]
+					callers = append(callers, w.launch(res.ID, t.Agent, t.Requester))
+				}
+			case op == 13:
+				if res, err := w.do(job(string(rune('a' + arg%3)))); err == nil {
+					callers = append(callers, caller{Instance: res.ID, Agent: "builder", Task: w.s.Instances[res.ID].Task})
+				}
+			case op == 14:
+				for _, id := range ids(w.s.LiveTasks) {
+					if t := w.s.Tasks[id]; t.Deploy.Environment != "" {
+						r := deploy(caller{Task: id, Agent: t.Agent, Executor: "executor/production"}, t.Deploy)
+						if d := w.ask(r); d.Access != "" {
+							requests[d.Access] = r
+						}
+					}
+				}
 			}
 			var last *remit.Decided
 			for ; read < len(w.log); read++ {
@@ -91,7 +126,10 @@ func FuzzDecodeCommand(f *testing.F) {
 	for _, cmd := range []authority.Command{&authority.Tick{}, &authority.ApplySet{By: "p-ada", Set: w.set}, &authority.Authorize{Request: push(c, branch(c, "x"), "1", "a")},
 		&authority.CreateTask{By: "p-mia", Agent: "coder"}, &authority.Kill{By: "p-ada", What: "person", ID: "p-mia"}, &authority.CastVote{Access: "A-1"}, &authority.ConfirmKey{Person: "p-mia"},
 		&authority.EndTask{Task: c.Task}, &authority.Redeem{Permit: "P-1"}, &authority.Record{Attempt: "X-1"}, &authority.Init{Org: "x"}, &authority.ChangeAgent{Agent: "coder"},
-		&authority.StartInstance{Task: c.Task}, &authority.EndInstance{Instance: c.Instance}, &authority.CountDenials{Entry: 1, Count: 1}, &authority.ConfirmClock{By: "p-ada"}} {
+		&authority.CreateChild{Attempt: "X-1", Child: deploying(staging, built("a"))}, job("t"), &authority.Authorize{Request: request(c, publishing("a", "b"))},
+		&authority.Authorize{Request: deploy(caller{Task: c.Task, Agent: "coder", Executor: "executor/production"}, remit.Deploy{Environment: "payments/staging", Artifacts: []remit.Artifact{built("a")}})},
+		&authority.StartInstance{Task: c.Task}, &authority.EndInstance{Instance: c.Instance}, &authority.CountDenials{Entry: 1, Count: 1}, &authority.ConfirmClock{By: "p-ada"},
+		&authority.OpenLease{Attempt: "X-1", Upstream: "forge"}, &authority.MoveLease{Lease: "L-1"}, &authority.AbandonLease{By: "p-ada", Lease: "L-1"}} {
 		b, err := authority.EncodeCommand(cmd)
 		if err != nil {
 			f.Fatal(err)
@@ -135,8 +173,11 @@ func FuzzDecodeCommand(f *testing.F) {
 
 // FuzzApply: no event makes Apply panic, and what it refuses at the door it leaves alone.
 func FuzzApply(f *testing.F) {
-	base := newWorld(f, remit.Team)
+	base := related(f)
 	c := base.task("coder", "p-mia")
+	base.made(request(c, publishing("a")))
+	base.must(job("t"))
+	base.made(request(base.task("shipper", "p-mia"), deploying(staging, built("a"))))
 	id, r := held(base, c)
 	base.vote(id, "noa", soft("noa"), true)
 	base.redeem(base.allow(base.claim(id, r)).Permit.ID)

@@ -25,6 +25,14 @@ func (s *State) decided(now int64, c *Authorize, task *Task, steps []looked, d *
 		}
 	}
 	e.Steps = known
+	if !d.malformed {
+		s.stateChain(e, r)
+	}
+	for _, l := range steps {
+		if l.child != nil && d.v != remit.Deny {
+			e.Child = l.child.facts
+		}
+	}
 	var then []remit.Event
 	switch {
 	case task == nil:
@@ -32,7 +40,7 @@ func (s *State) decided(now int64, c *Authorize, task *Task, steps []looked, d *
 		then = s.refuseClaim(c, d)
 	default:
 		e.Effect = s.effectDigest(r, steps)
-		all, added := s.closure(task, known, d.needs)
+		all, added := s.closure(task, known, d.needs, e.Deploy.Artifacts...)
 		e.Closure = added
 		switch {
 		case r.Access != "":
@@ -53,6 +61,8 @@ func (s *State) decided(now int64, c *Authorize, task *Task, steps []looked, d *
 	if _, n, large := tooLarge(append([]remit.Event{e}, then...)); large {
 		d.deny(remit.TooLargeToJudge, "R10", "the decision on it would take %d bytes and an entry of the log holds at most %d; do it in parts, or with shorter names", n, maxEvent)
 		e.Steps, e.Closure, e.Effect, e.Access = nil, nil, remit.Digest{}, r.Access
+		e.Artifacts, e.Deploy = nil, remit.Deploy{}
+		e.Child = remit.ChildFacts{}
 		then = s.refuseClaim(c, d)
 	}
 	e.Verdict, e.Code, e.Rules = d.v, d.code, d.rules
@@ -274,10 +284,10 @@ func decideRedeem(s *State, now int64, c *Redeem) ([]remit.Event, Result, error)
 	}
 	e := &remit.Redeemed{ID: newID(s, "X", 0), Permit: c.Permit, Hash: c.Hash,
 		NotAfter: min(now+int64(AttemptLife), s.lifeEnd(p.Task))}
-	red := &Redemption{attempt: e.ID, task: p.Task, steps: p.Steps, notAfter: e.NotAfter}
+	red := &Redemption{attempt: e.ID, task: p.Task, steps: p.Steps, notAfter: e.NotAfter, executor: p.Executor, artifacts: p.Artifacts, deploy: p.Deploy}
 	for _, st := range p.Steps {
 		info, _ := remit.Lookup(st.Action)
-		red.zone = stricter(red.zone, zoneOf(info))
+		red.zone = stricter(red.zone, s.zoneOf(info, st.Resource))
 	}
 	res := Result{Redemption: red}
 	res.Attempt.ID = e.ID
@@ -292,11 +302,14 @@ func decideRecord(s *State, now int64, c *Record) ([]remit.Event, Result, error)
 	if !c.Outcome.Valid() {
 		return nil, Result{}, remit.Errorf(remit.BadRequest, "an outcome is done, not_applied, ambiguous or after_revocation, not %q", c.Outcome)
 	}
+	if err := checkMade(a, c.Made); err != nil {
+		return nil, Result{}, err
+	}
 	out := c.Outcome
-	if out == remit.Done && (!s.TaskLive(a.Task, now) || !s.personLive(a.Launcher)) {
+	if out == remit.Done && (!s.TaskLive(a.Task, now) || !s.launcherLive(a.Launcher)) {
 		out = remit.AfterRevocation
 	}
-	events := []remit.Event{&remit.Recorded{Attempt: c.Attempt, Outcome: out, Code: c.Code, Receipt: c.Receipt}}
+	events := []remit.Event{&remit.Recorded{Attempt: c.Attempt, Outcome: out, Code: c.Code, Receipt: c.Receipt, Made: c.Made}}
 	access := s.Accesses[a.Access]
 	if access == nil || access.Status != remit.AccessReserved {
 		return events, Result{}, nil

@@ -103,6 +103,7 @@ type looked struct {
 	bad    remit.Code // why no rule can say anything of it; empty: they can
 	scope  remit.Code // why the grant does not cover it; empty: it does
 	hint   string     // what of it is bad, or lies outside
+	child  *asked     // what a task.request or task.delegate step asks for
 }
 
 // look takes a request apart: a step for each ref that it moves, and one for each effect that the repository declares
@@ -136,7 +137,7 @@ func (s *State) lookOne(task *Task, r remit.Request, st remit.Step, ref *remit.R
 	info, _ := remit.Lookup(st.Action)
 	l := looked{ref: ref, effect: effect, info: info, facts: remit.StepFacts{Step: st}}
 	l.bad, l.hint = s.unknown(info, st)
-	l.view = StepView{Action: st.Action, Stage: info.Stage, Zone: zoneOf(info), Impact: info.Impact, Resource: st.Resource, Effect: st.Effect}
+	l.view = StepView{Action: st.Action, Stage: info.Stage, Zone: s.zoneOf(info, st.Resource), Impact: info.Impact, Resource: st.Resource, Effect: st.Effect}
 	repo := s.Repositories[st.Resource.Name()]
 	if st.Resource.Type() == "environment" {
 		if env := s.Environments[st.Resource.Name()]; env != nil {
@@ -165,6 +166,7 @@ func (s *State) lookOne(task *Task, r remit.Request, st remit.Step, ref *remit.R
 	if st.Action == "review.submit" { // it moves no ref, and is about who wrote what the refs show
 		for i := range r.Refs {
 			l.facts.Pushers, l.facts.Signers = union(l.facts.Pushers, r.Refs[i].Pushers), union(l.facts.Signers, r.Refs[i].Signers)
+			l.facts.New = unhex(r.Refs[i].New) // the head that it is about
 		}
 	}
 	if effect != nil {
@@ -174,6 +176,14 @@ func (s *State) lookOne(task *Task, r remit.Request, st remit.Step, ref *remit.R
 		l.facts.Runs = len(Match(runs, ref.Pinned)) > 0
 		l.view.Runs = l.facts.Runs
 		return l // an effect needs no entitlement: the pipeline runs under its own identity
+	}
+	if task != nil && l.bad == "" && asksChild(st.Action) {
+		l.child = s.lookChild(task, r.Child, st)
+		l.view.ChildFunction, l.view.ChildZone = l.child.facts.Function, l.child.facts.Zone
+		if z := l.child.facts.Zone; z != remit.ZoneNone && !slices.Contains(remit.FunctionZones(s.Agents[task.Agent].Function), z) {
+			l.view.Impact = remit.Privileged // it crosses into another zone
+		}
+		return l
 	}
 	if task != nil {
 		if l.bad == "" {
@@ -202,6 +212,14 @@ func (s *State) unknown(info remit.ActionInfo, st remit.Step) (remit.Code, strin
 	case "environment":
 		if s.Environments[name] == nil {
 			return remit.UnknownResource, fmt.Sprintf("no environment %q is declared", name)
+		}
+	case "secret":
+		if s.Secrets[name] == nil {
+			return remit.UnknownResource, fmt.Sprintf("no secret %q is declared", name)
+		}
+	case "task":
+		if s.Agents[name] == nil {
+			return remit.UnknownResource, fmt.Sprintf("no agent %q is declared", name)
 		}
 	}
 	return "", ""
@@ -300,10 +318,12 @@ func (s *State) factsOf(r remit.Request, task *Task, steps []looked, now int64) 
 	}
 	if task != nil {
 		f.Instance.Ungoverned = len(task.Ungoverned) > 0
-		f.Task = TaskFacts{ID: task.ID, Requester: task.Requester, Envelope: task.Envelope, OpenHolds: len(s.HoldsOf(task.ID))}
+		f.Task = TaskFacts{ID: task.ID, Requester: task.Requester, Envelope: task.Envelope, OpenHolds: len(s.HoldsOf(task.ID)),
+			Parent: task.Parent, Inputs: task.Inputs, Delegated: task.Delegated, Depth: s.depth(task)}
 	}
 	f.Steps = make([]StepView, 0, len(steps))
 	for _, l := range steps {
+		l.view.Debt = s.inDebt(s.upstreamOf(l.view.Resource), f.Minute*60e9)
 		f.Steps = append(f.Steps, l.view)
 	}
 	return f

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,7 @@ import (
 type mutant struct{ file, rule, old, new string }
 
 // slowTests are files whose tests do not judge mutants: they are left out of each build. The others take a second.
-var slowTests = []string{"property_test.go", "checker_test.go", "fuzz_test.go", "mutants_test.go", "mutants_list_test.go"}
+var slowTests = []string{"property_test.go", "property_chain_test.go", "property_child_test.go", "checker_test.go", "checker_release_test.go", "checker_child_test.go", "fuzz_test.go", "mutants_test.go", "mutants_list_test.go", "mutants_release_test.go", "mutants_child_test.go"}
 
 // TestMutants shows that every compiled rule is tested: with the rule broken, a test fails.
 func TestMutants(t *testing.T) {
@@ -29,20 +30,21 @@ func TestMutants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	all := slices.Concat(mutants, releaseMutants, childMutants)
 	work := make(chan int)
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
 			for i := range work {
-				m := mutants[i]
+				m := all[i]
 				if why := survives(t.TempDir(), here, m); why != "" {
 					t.Errorf("%s, %s: %q: %s", m.file, m.rule, m.old, why)
 				}
 			}
 		})
 	}
-	for i := range mutants {
-		if only := os.Getenv("REMIT_MUTANT"); only == "" || strings.Contains(mutants[i].file+" "+mutants[i].rule, only) {
+	for i := range all {
+		if only := os.Getenv("REMIT_MUTANT"); only == "" || strings.Contains(all[i].file+" "+all[i].rule, only) {
 			work <- i
 		}
 	}

@@ -145,10 +145,6 @@ func listWithin(a, b []remit.Pattern) bool {
 
 func limitWithin(a, b int64) bool { return b == 0 || a != 0 && a <= b }
 
-// zoneOf is the zone of an action on a resource pattern: of its stage, or for secrets and tools the zone declared on
-// the resource. None can be declared yet, so those lie in production.
-func zoneOf(info remit.ActionInfo) remit.Zone { return info.Stage.Zone() }
-
 // stricter is the stricter of two zones: production before control, build, source and none.
 func stricter(a, b remit.Zone) remit.Zone {
 	for _, z := range []remit.Zone{remit.ZoneProduction, remit.ZoneControl, remit.ZoneBuild, remit.ZoneSource} {
@@ -198,7 +194,7 @@ func checkLimits(refs, paths []remit.Pattern, bytes int64, commits int) error {
 
 // checkBoundary is R4a for a list of scopes, and the declared boundaries.
 func (s *State) checkBoundary(f remit.Function, scopes []remit.Scope) error {
-	return checkBoundary(f, scopes, s.sealsFor(f))
+	return checkBoundary(f, scopes, s.sealsFor(f), s.secretZones)
 }
 
 func (s *State) sealsFor(f remit.Function) map[string][]remit.Pattern {
@@ -211,7 +207,7 @@ func (s *State) sealsFor(f remit.Function) map[string][]remit.Pattern {
 	return seals
 }
 
-func checkBoundary(f remit.Function, scopes []remit.Scope, seals map[string][]remit.Pattern) error {
+func checkBoundary(f remit.Function, scopes []remit.Scope, seals map[string][]remit.Pattern, secrets func() map[string]remit.Zone) error {
 	zones, stages := remit.FunctionZones(f), remit.FunctionStages(f)
 	for _, sc := range scopes {
 		for _, act := range sc.Actions {
@@ -219,16 +215,20 @@ func checkBoundary(f remit.Function, scopes []remit.Scope, seals map[string][]re
 			if !ok {
 				return remit.Errorf(remit.UnknownAction, "the catalogue has no action %q", act)
 			}
-			zone := zoneOf(info)
-			if zone == remit.ZoneControl {
+			if info.Stage == remit.StageControl {
 				return remit.Errorf(remit.CrossesBoundary, "%s is for people only; no agent may be given it", act)
 			}
 			if info.Impact == remit.Read && info.Stage != remit.StageSecret {
 				continue // reads in any stage that the entitlement names
 			}
 			byZone := info.Stage == remit.StageSecret || info.Stage == remit.StageTool
-			if zone != remit.ZoneNone && !slices.Contains(zones, zone) || !byZone && !slices.Contains(stages, info.Stage) {
+			if !byZone && !slices.Contains(stages, info.Stage) {
 				return remit.Errorf(remit.CrossesBoundary, "%s lies in stage %s; an agent of function %s may not take it", act, info.Stage, f)
+			}
+			for _, zone := range zonesOfAction(info, sc.Resources, secrets) {
+				if zone != remit.ZoneNone && !slices.Contains(zones, zone) {
+					return remit.Errorf(remit.CrossesBoundary, "%s lies in stage %s, here in zone %s; an agent of function %s may not take it", act, info.Stage, zone, f)
+				}
 			}
 		}
 		for _, res := range sc.Resources {

@@ -46,25 +46,15 @@ func decideApply(s *State, now int64, c *ApplySet) ([]remit.Event, Result, error
 		return nil, res, nil
 	}
 	digest := digestJSON("set", c.Set)
-	access := s.Accesses[c.Access]
+	ask := control{by: c.By, effect: s.applyEffect(digest), code: remit.ControlWidens, why: widens,
+		stale: "other declarations came into force in between; apply the set again"}
 	switch {
 	case c.Access != "":
-		if access == nil || access.Task != "" || access.By != c.By || access.Status != remit.AccessMet || now >= access.NotAfter {
-			return nil, Result{}, remit.Errorf(remit.AlreadyUsed, "access request %s is not an approval that is waiting to be used", c.Access)
-		}
-		if access.Effect != s.applyEffect(digest) {
-			return []remit.Event{&remit.AccessMoved{Access: c.Access, To: remit.AccessVoid, Why: remit.Stale}},
-				Result{Decision: remit.Decision{Verdict: remit.Deny, Code: remit.Stale, Access: c.Access,
-					Sentence: "other declarations came into force in between; apply the set again"}}, nil
-		}
-		el := s.electorateOf(access, now)
-		if !el.met(s.standing(access, el)) {
-			return []remit.Event{&remit.AccessMoved{Access: c.Access, To: remit.AccessOpen, Why: remit.ControlWidens}},
-				Result{Decision: remit.Decision{Verdict: remit.Hold, Code: remit.ControlWidens, Access: c.Access,
-					Sentence: "an approver has left; another vote is needed"}}, nil
+		if _, events, res, err := s.claimControl(now, ask, c.Access); events != nil || err != nil {
+			return events, res, err
 		}
 	case widens != "" && s.otherAdmins(c.By) > 0:
-		return s.holdControl(now, c, digest, widens, res)
+		return s.holdControl(now, ask, res)
 	}
 	end := s.ending(c.By)
 	for _, ch := range changes {
@@ -93,23 +83,53 @@ func (s *State) applyEffect(set remit.Digest) remit.Digest {
 	}{s.Origin, set, s.SetEntry})
 }
 
-func (s *State) holdControl(now int64, c *ApplySet, digest remit.Digest, widens string, res Result) ([]remit.Event, Result, error) {
-	effect := s.applyEffect(digest)
+// control is a step that a person takes on Remit itself and another administrator agrees to.
+type control struct {
+	by     remit.ID
+	effect remit.Digest // what the approval binds
+	shown  remit.Digest // commitment of what its approver reads besides the card
+	code   remit.Code
+	why    string // it needs another person
+	stale  string // why an approval of another effect is none of this one
+}
+
+// holdControl asks for a second administrator; the same question is asked once.
+func (s *State) holdControl(now int64, c control, res Result) ([]remit.Event, Result, error) {
 	for _, id := range sorted(s.OpenHolds) {
-		if a := s.Accesses[id]; a.Task == "" && a.Effect == effect && a.By == c.By && now < a.NotAfter {
-			res.Decision = remit.Decision{Verdict: remit.Hold, Code: remit.ControlWidens, Access: id, Entry: a.Entry, Sentence: widens}
+		if a := s.Accesses[id]; a.Task == "" && a.Effect == c.effect && a.By == c.by && now < a.NotAfter {
+			res.Decision = remit.Decision{Verdict: remit.Hold, Code: c.code, Access: id, Entry: a.Entry, Sentence: c.why}
 			return nil, res, nil
 		}
 	}
-	open := &remit.AccessOpened{ID: newID(s, "A", 0), By: c.By, Effect: effect, Needs: []remit.Need{{Group: remit.Administrators, N: 1}},
-		Closure: []remit.ID{c.By}, NotAfter: now + int64(HoldLongest), Zone: remit.ZoneControl}
+	open := &remit.AccessOpened{ID: newID(s, "A", 0), By: c.by, Effect: c.effect, Shown: c.shown, Needs: []remit.Need{{Group: remit.Administrators, N: 1}},
+		Closure: []remit.ID{c.by}, NotAfter: now + int64(HoldLongest), Zone: remit.ZoneControl}
 	el := electorate{s: s, closure: open.Closure, needs: open.Needs, zone: open.Zone, made: s.Next, madeAt: now, now: now}
 	if may, _ := el.eligible(); !el.met(may) {
-		return nil, Result{}, remit.Errorf(remit.NoApprover, "%s; that needs a second administrator, and none of them has a key that counts", widens)
+		return nil, Result{}, remit.Errorf(remit.NoApprover, "%s; that needs a second administrator, and none of them has a key that counts", c.why)
 	}
 	open.Card = s.cardDigest(open, remit.Caller{}, &verdict{rules: []string{"control"}})
-	res.Decision = remit.Decision{Entry: s.Next, Verdict: remit.Hold, Code: remit.ControlWidens, Access: open.ID, Sentence: widens}
+	res.Decision = remit.Decision{Entry: s.Next, Verdict: remit.Hold, Code: c.code, Access: open.ID, Sentence: c.why}
 	return []remit.Event{open}, res, nil
+}
+
+// claimControl tells who agreed to a control step. If the approval is not one of it that is waiting to be used, there
+// are events that say so, or an error.
+func (s *State) claimControl(now int64, c control, id remit.ID) (voters []remit.ID, events []remit.Event, res Result, err error) {
+	access := s.Accesses[id]
+	if access == nil || access.Task != "" || access.By != c.by || access.Status != remit.AccessMet || now >= access.NotAfter {
+		return nil, nil, Result{}, remit.Errorf(remit.AlreadyUsed, "access request %s is not an approval that is waiting to be used", id)
+	}
+	if access.Effect != c.effect {
+		return nil, []remit.Event{&remit.AccessMoved{Access: id, To: remit.AccessVoid, Why: remit.Stale}},
+			Result{Decision: remit.Decision{Verdict: remit.Deny, Code: remit.Stale, Access: id, Sentence: c.stale}}, nil
+	}
+	el := s.electorateOf(access, now)
+	voters = s.standing(access, el)
+	if !el.met(voters) {
+		return nil, []remit.Event{&remit.AccessMoved{Access: id, To: remit.AccessOpen, Why: c.code}},
+			Result{Decision: remit.Decision{Verdict: remit.Hold, Code: c.code, Access: id, Sentence: "an approver has left; another vote is needed"}}, nil
+	}
+	return voters, nil, Result{}, nil
 }
 
 // stampKeys says from when each key of a person counts: keys that they had as before; the keys of a new person from

@@ -48,7 +48,7 @@ func (s *State) checkShape(d *verdict, r remit.Request) {
 		if !known {
 			continue // denied as such
 		}
-		z := zoneOf(info)
+		z := s.zoneOf(info, st.Resource)
 		if zone != remit.ZoneNone && z != remit.ZoneNone && z != zone {
 			d.deny(remit.CrossesBoundary, "R4", "one request has steps in zones %s and %s; a credential serves one", zone, z)
 		}
@@ -58,6 +58,8 @@ func (s *State) checkShape(d *verdict, r remit.Request) {
 		bad("refs are of the one repository that is pushed to, merged or reviewed")
 	}
 	s.checkRefs(d, r, bad)
+	checkChain(d, r)
+	checkChild(r, bad)
 }
 
 // checkRefs looks at what a gateway says of refs, before any rule reads it.

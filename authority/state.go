@@ -35,6 +35,7 @@ type State struct {
 	Upstreams    map[string]*Upstream
 	Repositories map[string]*Repository
 	Environments map[string]*Environment
+	Secrets      map[string]*Secret
 	Boundaries   map[string]*Boundary
 	Gone         map[string][]Change // changes of upstreams, repositories, environments and boundaries that were removed, by KIND/NAME
 
@@ -47,6 +48,14 @@ type State struct {
 	PermitAge []remit.ID // permits in the order of their decisions
 	Attempts  map[remit.ID]*Attempt
 	Pushes    map[remit.EntryIndex]Push
+
+	Artifacts map[string]*Published       // by RESOURCE@DIGEST
+	Releases  map[string][]Release        // by environment, in the order of their outcomes
+	Reviews   map[string][]Review         // by repository
+	Merged    map[string]remit.EntryIndex // UPSTREAM/PATH@COMMIT: what came to a default branch through Remit
+	Leases    map[remit.ID]*Lease         // those that have not ended
+	Jobs      map[remit.Digest]int64      // tokens of CI jobs that have started an instance, until they expire
+	JobAge    []remit.Digest              // the same in the order in which they expire
 }
 
 // Change says who changed a thing, and in which entry. Whoever changed what a decision reads, after the work was
@@ -99,6 +108,59 @@ type Environment struct {
 	Changes []Change
 }
 
+// Secret is a declared secret.
+type Secret struct {
+	remit.SecretDeclared
+	Changes  []Change
+	Version  int      // of the last value that was put; 0 for none ever
+	Stored   bool     // that value is there
+	StoredBy remit.ID // who put or removed it last
+}
+
+// Published is an artifact that a task published through Remit, with what it was built from.
+type Published struct {
+	remit.Artifact
+	Task   remit.ID
+	Agent  string
+	Inputs []remit.Input
+	Entry  remit.EntryIndex // of the outcome
+	At     int64
+}
+
+// Release is one change of an environment that was carried out, whatever came of it.
+type Release struct {
+	remit.Deploy
+	Task    remit.ID
+	Access  remit.ID
+	Attempt remit.ID
+	Outcome remit.Outcome
+	Entry   remit.EntryIndex // of the outcome
+	At      int64
+}
+
+// Review is a verdict on a change.
+type Review struct {
+	Change   remit.Digest
+	Head     string
+	Agent    string
+	Owner    remit.ID
+	Launcher remit.ID
+	Task     remit.ID
+	Approve  bool
+	Entry    remit.EntryIndex
+}
+
+// Lease is an upstream credential that has not ended.
+type Lease struct {
+	remit.LeaseOpened
+	Status remit.LeaseStatus
+	At     int64 // when it was written down
+	Stated int64 // its end as the upstream stated it; 0: it stated none
+	Ending int64 // when its end began, or its task's; debt counts from here
+	Entry  remit.EntryIndex
+	Tries  int
+}
+
 // Boundary is a declared narrowing.
 type Boundary struct {
 	remit.BoundaryDeclared
@@ -146,6 +208,8 @@ type Access struct {
 	Confined remit.Confinement
 	Outcome  remit.Outcome
 	SelfAt   int64 // solo profile: when the requester's own vote begins to count
+	// Artifacts are what an open request would deploy: who changed what they are judged by is in its closure.
+	Artifacts []remit.Artifact
 }
 
 // Vote is a vote that was eligible when it was cast.
@@ -170,6 +234,15 @@ type Permit struct {
 	Access   remit.ID
 	Steps    []remit.Step
 	Bytes    int64
+	Child    remit.ChildFacts // that it asks for
+	// What the outcome makes true: the artifacts, the release, the verdict, and the commits that come to a default branch.
+	Artifacts []remit.Artifact
+	Deploy    remit.Deploy
+	Review    string
+	Change    remit.Digest // that the verdict is on
+	Head      string       // of a change of refs, and of what is reviewed
+	Merged    []string     // UPSTREAM/PATH@COMMIT
+	Into      string       // UPSTREAM/PATH to whose default branch it merges
 }
 
 // Attempt is a redeemed permit without an outcome.
@@ -178,6 +251,7 @@ type Attempt struct {
 	ID       remit.ID
 	Hash     remit.Digest
 	NotAfter int64
+	MadeTask remit.ID // the child task that it asked for
 }
 
 // Push says who pushed, for those who later push or merge the same commits.
@@ -196,6 +270,9 @@ func New() *State {
 		Tasks: map[remit.ID]*Task{}, LiveTasks: map[remit.ID]bool{}, Instances: map[remit.ID]*Instance{},
 		Accesses: map[remit.ID]*Access{}, OpenHolds: map[remit.ID]bool{},
 		Permits: map[remit.ID]*Permit{}, Attempts: map[remit.ID]*Attempt{}, Pushes: map[remit.EntryIndex]Push{},
+		Secrets: map[string]*Secret{}, Artifacts: map[string]*Published{}, Releases: map[string][]Release{},
+		Reviews: map[string][]Review{}, Merged: map[string]remit.EntryIndex{}, Leases: map[remit.ID]*Lease{},
+		Jobs: map[remit.Digest]int64{},
 	}
 }
 
@@ -269,14 +346,18 @@ func (s *State) lifeEnd(id remit.ID) int64 {
 // permitLive tells whether what a permit rests on is alive at t: the grant, who launched it and, unless an executor
 // holds it, the instance.
 func (s *State) permitLive(p *Permit, t int64) bool {
-	return s.TaskLive(p.Task, t) && s.personLive(p.Launcher) && (p.Executor != "" || s.InstanceLive(p.Instance, t))
+	return s.TaskLive(p.Task, t) && s.launcherLive(p.Launcher) && (p.Executor != "" || s.InstanceLive(p.Instance, t))
 }
 
 // InstanceLive tells whether an instance may act at t.
 func (s *State) InstanceLive(id remit.ID, t int64) bool {
 	i := s.Instances[id]
-	return i != nil && s.TaskLive(i.Task, t) && s.personLive(i.Launcher)
+	return i != nil && s.TaskLive(i.Task, t) && s.launcherLive(i.Launcher)
 }
+
+// launcherLive tells whether who launched an instance is alive. Nobody launched a CI job, nor what an executor asks in
+// the name of no instance; Apply lets nothing else be without a launcher.
+func (s *State) launcherLive(id remit.ID) bool { return id == "" || s.personLive(id) }
 
 // InstancesOf lists the instances of a task, in order.
 func (s *State) InstancesOf(task remit.ID) []remit.ID {

@@ -82,7 +82,7 @@ func decideVote(s *State, now int64, c *CastVote) ([]remit.Event, Result, error)
 func (s *State) electorateOf(a *Access, now int64) electorate {
 	closure := a.Closure
 	if t := s.Tasks[a.Task]; t != nil {
-		all, _ := s.closure(t, a.Steps, a.Needs)
+		all, _ := s.closure(t, a.Steps, a.Needs, a.Artifacts...)
 		closure = mergeIDs(closure, all)
 	}
 	return electorate{s: s, closure: closure, needs: a.Needs, zone: a.Zone, made: a.Entry, madeAt: a.At, now: now}

@@ -258,8 +258,11 @@ func TestSolo(t *testing.T) {
 			r := push(w.task("merger", "p-mia"), "refs/heads/main", "1")
 			r.Steps[0].Action = "source.merge"
 			w.deny(r, remit.NoApprover, "p-mia caused")
-			w.apply(func(s *authority.Set) { s.Repositories[0].Approvers, s.Groups[3].Members = nil, []remit.ID{"p-mia"} })
-			r = step(w.task("pilot", "p-mia"), "deploy.promote", production)
+			w.apply(func(s *authority.Set) {
+				supply(s)
+				s.Repositories[0].Approvers, s.Groups[3].Members = nil, []remit.ID{"p-mia"}
+			})
+			r = w.deployment(w.task("pilot", "p-mia"), production, w.published("a", "1"))
 			w.deny(r, remit.NoApprover, "p-mia caused")
 		}},
 		{"never where two are asked for", func(t *testing.T, w *world) {
@@ -393,14 +396,14 @@ func TestClosure(t *testing.T) {
 		contains(t, w, push(c, branch(c, "x"), "1", workflow), "p-ada", "p-bob", "p-mia")
 	})
 	t.Run("whoever took the environment out, put it back, or changed it", func(t *testing.T) {
-		w := newWorld(t, remit.Team)
+		w := supplied(t)
 		c := w.task("pilot", "p-mia")
 		envs := w.set.Environments
 		w.set = clone(w.set)
 		w.set.Environments = envs[:1]
 		w.must(&authority.ApplySet{By: "p-bob", Set: w.set})
 		w.apply(func(s *authority.Set) { s.Environments = envs })
-		id := w.hold(step(c, "deploy.promote", staging), remit.ImpactHeld, remit.Need{Group: "release", N: 1})
+		id := w.hold(w.deployment(c, staging, built("a")), remit.ImpactHeld, remit.Need{Group: "release", N: 1})
 		if got := fmt.Sprint(w.s.Accesses[id].Closure); got != "[p-ada p-bob p-mia]" {
 			t.Fatal(got)
 		}

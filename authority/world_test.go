@@ -286,7 +286,7 @@ func (w *world) apply(change func(*authority.Set)) {
 func clone(s authority.Set) authority.Set {
 	s.People, s.Groups, s.Agents = slices.Clone(s.People), slices.Clone(s.Groups), slices.Clone(s.Agents)
 	s.Repositories, s.Environments, s.Upstreams = slices.Clone(s.Repositories), slices.Clone(s.Environments), slices.Clone(s.Upstreams)
-	s.Boundaries = slices.Clone(s.Boundaries)
+	s.Boundaries, s.Secrets = slices.Clone(s.Boundaries), slices.Clone(s.Secrets)
 	return s
 }
 

@@ -1,9 +1,10 @@
 // Package broker turns a redemption into an upstream credential. It accepts nothing but a redemption that the engine
 // hands over, so whoever can reach a broker cannot thereby obtain authority.
 //
-// In this form the credentials are those that an organisation declared for its upstreams. They are injected into what
-// Remit itself sends and never handed out: a credential ends with its one use, there is nothing to revoke, and an agent
-// cannot keep what it never had.
+// There are two ways to a credential. Where an upstream can only be told a secret that the organisation declared, that
+// is injected into what Remit itself sends: it ends with its one use. Where there is a Provider, a credential is made
+// for one task on one target, shared by the task's attempts, and ended with the task; machine.go takes it through its
+// life, end.go to its end. Neither is ever handed out, so an agent cannot keep what it never had.
 package broker
 
 import (
@@ -12,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -29,81 +31,264 @@ type Upstreams interface {
 	Upstream(ctx context.Context, name string) (remit.Upstream, error)
 }
 
-// Broker leases credentials.
-type Broker struct{ upstreams Upstreams }
+// Config is what a broker needs. Upstreams alone serve upstreams with declared credentials; with Providers, all members
+// without a zero value beside them are required.
+type Config struct {
+	Upstreams Upstreams
+	Providers map[string]Provider // by kind of upstream
+	Books     Books
+	Box       Box
+	Dir       string // of the sealed credentials, of this process alone
 
-// New is a broker over declared upstreams.
-func New(u Upstreams) *Broker { return &Broker{u} }
+	Targets Targets      // of environments; none
+	Clock   Clock        // that of the machine
+	Log     *slog.Logger // discards
+}
+
+// Broker leases credentials.
+type Broker struct {
+	upstreams Upstreams
+	machine   *machine // nil: no providers
+}
+
+// New is a broker over upstreams with declared credentials.
+func New(u Upstreams) *Broker { return &Broker{upstreams: u} }
+
+// Open is a broker with providers. It takes up what an earlier process left, and at once begins to end what must end;
+// Run goes on with that. The state must have its genesis.
+func Open(c Config) (*Broker, error) {
+	if c.Upstreams == nil || c.Books == nil || len(c.Providers) == 0 {
+		return nil, errors.New("broker: Upstreams, Books and Providers are required")
+	}
+	if c.Clock == nil {
+		c.Clock = systemClock{}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	v, err := openVault(c.Dir, c.Box)
+	if err != nil {
+		return nil, err
+	}
+	m := &machine{Config: c, vault: v, kick: make(chan struct{}, 1), shared: map[sharing]*held{}, known: map[remit.ID]*held{},
+		makers: map[remit.ID]*held{}, queues: map[string]*queue{}, strays: map[string]bool{}}
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	if err := m.takeUp(); err != nil {
+		m.close()
+		return nil, err
+	}
+	return &Broker{c.Upstreams, m}, nil
+}
+
+// Run ends leases when they must end, and sweeps, until ctx ends or the books cannot be read any more.
+func (b *Broker) Run(ctx context.Context) error {
+	if b.machine == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	done, err := b.machine.begin()
+	if err != nil {
+		return err
+	}
+	defer done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.machine.ctx, cancel)()
+	b.machine.work.Go(func() { b.machine.sweeps(ctx) })
+	return b.machine.watch(ctx)
+}
+
+// Close stops everything that is under way. What is not done is taken up by the next Open.
+func (b *Broker) Close() {
+	if b.machine != nil {
+		b.machine.close()
+	}
+}
+
+// Contain ends at once everything that Remit made at an upstream: when its credentials may be in the wrong hands. Tasks
+// that live get new ones when they next need them; to prevent that, suspend their agents first.
+func (b *Broker) Contain(ctx context.Context, upstream string) error {
+	if b.machine == nil {
+		return remit.Errorf(remit.UnknownResource, "nothing is made at upstream %s", upstream)
+	}
+	done, err := b.machine.begin()
+	if err != nil {
+		return err
+	}
+	defer done()
+	return b.machine.contain(ctx, upstream)
+}
 
 // ErrNoRedemption is what Lease says to anything but a redemption.
 var ErrNoRedemption = errors.New("a credential is leased for a redemption, and this is none")
 
 // Lease gives the credential for one redemption: of the upstream that its one resource lies at, for writing only where
-// the steps write, and only in the zone that the credential serves (R4d).
+// the steps write, and only in the zone that the credential serves (R4d). Steps that need no credential get an empty
+// one.
 func (b *Broker) Lease(ctx context.Context, r *authority.Redemption) (*Lease, error) {
 	if !r.Valid() {
 		return nil, ErrNoRedemption
 	}
-	upstream := ""
+	n := need{attempt: r.Attempt(), notAfter: time.Unix(0, r.NotAfter()), key: sharing{task: r.Task()}}
 	for _, st := range r.Steps() {
-		switch typ := st.Resource.Type(); typ {
-		case "probe":
-		case "repo":
-			name, _, _ := strings.Cut(st.Resource.Name(), "/")
-			if upstream != "" && upstream != name {
-				return nil, remit.Errorf(remit.CrossesBoundary, "one credential does not serve both %s and %s", upstream, name)
-			}
-			upstream = name
-		default:
-			return nil, remit.Errorf(remit.UnknownResource, "there are no credentials for resources of type %s", typ)
+		if typ := st.Resource.Type(); typ == "probe" || typ == "task" || typ == "secret" {
+			continue // Remit itself is what these steps act on
+		}
+		name, err := b.upstreamOf(st.Resource)
+		if err != nil {
+			return nil, err
+		}
+		if n.key.upstream != "" && n.key.upstream != name {
+			return nil, remit.Errorf(remit.CrossesBoundary, "one credential does not serve both %s and %s", n.key.upstream, name)
+		}
+		if n.key.target != "" && n.key.target != st.Resource {
+			return nil, remit.Errorf(remit.CrossesBoundary, "one credential does not serve both %s and %s", n.key.target, st.Resource)
+		}
+		n.key.upstream, n.key.target = name, st.Resource
+		if info, _ := remit.Lookup(st.Action); info.Impact != remit.Read {
+			n.key.write = true
 		}
 	}
-	if upstream == "" {
+	if n.key.upstream == "" {
 		return &Lease{}, nil
 	}
-	if r.Zone() != remit.ZoneSource {
-		return nil, remit.Errorf(remit.CrossesBoundary, "the credential of upstream %s serves zone S, not %q", upstream, r.Zone())
+	// What is declared is looked up after the zone where that is known without: an upstream of no provider is of zone S.
+	if b.machine == nil && r.Zone() != remit.ZoneSource {
+		return nil, crosses(n.key.upstream, remit.ZoneSource, r.Zone())
 	}
-	u, err := b.upstreams.Upstream(ctx, upstream)
+	u, err := b.upstreams.Upstream(ctx, n.key.upstream)
 	if err != nil {
 		return nil, err
 	}
-	source := u.Observer
-	for _, st := range r.Steps() {
-		if info, _ := remit.Lookup(st.Action); info.Impact != remit.Read {
-			source = u.Write
+	if b.machine != nil {
+		// A registry with a declared credential does not take Remit for its token server.
+		if p := b.machine.Providers[u.Kind]; p != nil && (u.Kind != remit.KindRegistry || u.Write.From == "") {
+			// A step of no zone, such as a comment on an issue, is taken with a credential of its upstream's zone.
+			if r.Zone() != remit.ZoneNone && r.Zone() != u.Zone() {
+				return nil, crosses(u.Name, u.Zone(), r.Zone())
+			}
+			n.provider, n.upstream = p, u
+			return b.machine.lease(ctx, n)
 		}
 	}
-	header, err := Authorization(ctx, source)
-	if err != nil {
-		return nil, fmt.Errorf("the credential of upstream %s: %w", upstream, err)
+	return declared(ctx, u, n.key.write, r.Zone())
+}
+
+func crosses(upstream string, serves, zone remit.Zone) error {
+	return remit.Errorf(remit.CrossesBoundary, "the credential of upstream %s serves zone %s, not %q", upstream, serves, zone)
+}
+
+// upstreamOf is the upstream that a resource lies at.
+func (b *Broker) upstreamOf(res remit.Resource) (name string, _ error) {
+	switch typ := res.Type(); typ {
+	case "repo", "artifact":
+		name, _, _ = strings.Cut(res.Name(), "/")
+		return name, nil
+	case "environment":
+		if b.machine != nil {
+			b.machine.Books.View(func(s *authority.State) {
+				if e := s.Environments[res.Name()]; e != nil {
+					name = e.Upstream
+				}
+			})
+		}
+		if name == "" {
+			return "", remit.Errorf(remit.UnknownResource, "%s has no declared target", res)
+		}
+		return name, nil
+	default:
+		return "", remit.Errorf(remit.UnknownResource, "there are no credentials for resources of type %s", typ)
 	}
-	return &Lease{header: header}, nil
+}
+
+// declared is the credential that was declared for an upstream. The one of an upstream that providers make credentials
+// at is their own, and serves nobody else.
+func declared(ctx context.Context, u remit.Upstream, write bool, zone remit.Zone) (*Lease, error) {
+	switch u.Kind {
+	case remit.KindCommand: // what it needs are secrets, not a credential
+		if zone != u.Zone() {
+			return nil, crosses(u.Name, u.Zone(), zone)
+		}
+		return &Lease{}, nil
+	case remit.KindRegistry:
+		if u.Write.From != "" && zone == u.Zone() {
+			break
+		}
+		fallthrough
+	case remit.KindGitea, remit.KindKubernetes:
+		return nil, remit.Errorf(remit.UnknownResource, "nothing here makes credentials for upstream %s, of kind %s", u.Name, u.Kind)
+	}
+	if zone != u.Zone() {
+		return nil, crosses(u.Name, u.Zone(), zone)
+	}
+	source := u.Observer
+	if write {
+		source = u.Write
+	}
+	value, err := read(ctx, source)
+	if err != nil {
+		return nil, fmt.Errorf("the credential of upstream %s: %w", u.Name, err)
+	}
+	return &Lease{secret: Secret{User: source.User, Value: value}}, nil
 }
 
 // Lease is a credential for one attempt.
 type Lease struct {
-	header string
-	ended  atomic.Bool
+	secret Secret // declared; empty: none
+
+	machine *machine // of a provider's
+	held    *held
+
+	ended atomic.Bool
+}
+
+// Use lends the credential to f, for what is no HTTP request. f keeps nothing of it.
+func (l *Lease) Use(f func(Secret) error) error {
+	switch {
+	case l.ended.Load():
+		return remit.Errorf(remit.NotLive, "the credential's attempt has ended")
+	case l.held != nil:
+		return l.machine.use(l.held, f)
+	}
+	return f(l.secret)
 }
 
 // Apply puts the credential on a request that Remit is about to send upstream.
 func (l *Lease) Apply(r *http.Request) error {
-	if l.ended.Load() {
-		return remit.Errorf(remit.NotLive, "the credential's attempt has ended")
-	}
 	r.Header.Del("Authorization")
-	if l.header != "" {
-		r.Header.Set("Authorization", l.header)
+	return l.Use(func(s Secret) error {
+		if h := s.header(); h != "" {
+			r.Header.Set("Authorization", h)
+		}
+		return nil
+	})
+}
+
+// End makes the lease useless to this attempt. A credential that a provider made lives on for its task.
+func (l *Lease) End(context.Context) error {
+	if !l.ended.Swap(true) && l.held != nil {
+		l.held.leave()
 	}
 	return nil
 }
 
-// End makes the lease useless.
-func (l *Lease) End(context.Context) error {
-	l.ended.Store(true)
-	return nil
+// header is basic authentication where there is a user, bearer otherwise, nothing for no secret.
+func (s Secret) header() string {
+	switch {
+	case s.Value == "":
+		return ""
+	case s.User == "":
+		return "Bearer " + s.Value
+	}
+	r := http.Request{Header: http.Header{}}
+	r.SetBasicAuth(s.User, s.Value)
+	return r.Header.Get("Authorization")
 }
+
+type systemClock struct{}
+
+func (systemClock) Now() time.Time                         { return time.Now() }
+func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
 const (
 	maxSecret = 8 << 10
@@ -114,15 +299,10 @@ const (
 // declared, bearer otherwise, nothing for an empty source. The error never contains the secret.
 func Authorization(ctx context.Context, s remit.Source) (string, error) {
 	secret, err := read(ctx, s)
-	if err != nil || secret == "" {
+	if err != nil {
 		return "", err
 	}
-	if s.User == "" {
-		return "Bearer " + secret, nil
-	}
-	r := http.Request{Header: http.Header{}}
-	r.SetBasicAuth(s.User, secret)
-	return r.Header.Get("Authorization"), nil
+	return Secret{User: s.User, Value: secret}.header(), nil
 }
 
 func read(ctx context.Context, s remit.Source) (string, error) {

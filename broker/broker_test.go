@@ -102,7 +102,7 @@ func step(action remit.Action, on ...remit.Resource) func(remit.Caller) remit.Re
 
 // TestACredentialServesOneUpstreamInOneZone is R4d.
 func TestACredentialServesOneUpstreamInOneZone(t *testing.T) {
-	b := broker.New(one{Name: "forge", Write: remit.Source{From: "env", Name: "PATH"}, Observer: remit.Source{From: "env", Name: "PATH"}})
+	b := broker.New(one{Name: "forge", Kind: remit.KindHTTP, Write: remit.Source{From: "env", Name: "PATH"}, Observer: remit.Source{From: "env", Name: "PATH"}})
 	_, err := b.Lease(t.Context(), redemption(t, "coder", step("issue.read", world.App)))
 	coded(t, err, remit.CrossesBoundary)
 	_, err = b.Lease(t.Context(), redemption(t, "coder", step("source.read", world.App, "repo:mirror/acme/app")))
@@ -125,7 +125,7 @@ func header(t *testing.T, l *broker.Lease) string {
 }
 
 func TestOnlyARedemptionOfTheEngineIsACredential(t *testing.T) {
-	b := broker.New(one{Name: "forge", Write: remit.Source{From: "file", Name: keep(t, secret, 0o600)}})
+	b := broker.New(one{Name: "forge", Kind: remit.KindHTTP, Write: remit.Source{From: "file", Name: keep(t, secret, 0o600)}})
 	for name, r := range map[string]*authority.Redemption{"nil": nil, "zero": {}, "new": new(authority.Redemption)} {
 		if l, err := b.Lease(t.Context(), r); !errors.Is(err, broker.ErrNoRedemption) || l != nil {
 			t.Fatalf("%s: %v %v", name, l, err)
@@ -134,7 +134,7 @@ func TestOnlyARedemptionOfTheEngineIsACredential(t *testing.T) {
 }
 
 func TestTheCredentialIsThatOfTheUpstreamForWhatIsDone(t *testing.T) {
-	b := broker.New(one{Name: "forge", Write: remit.Source{From: "file", Name: keep(t, secret+"\n", 0o600)},
+	b := broker.New(one{Name: "forge", Kind: remit.KindHTTP, Write: remit.Source{From: "file", Name: keep(t, secret+"\n", 0o600)},
 		Observer: remit.Source{From: "file", Name: keep(t, "reader\r\n", 0o400), User: "remit"}})
 	for _, c := range []struct {
 		name, agent string
@@ -163,9 +163,9 @@ func TestTheCredentialIsThatOfTheUpstreamForWhatIsDone(t *testing.T) {
 
 func TestACredentialThatCannotBeHadIsNone(t *testing.T) {
 	r := redemption(t, "coder", push)
-	_, err := broker.New(one{Name: "other"}).Lease(t.Context(), r)
+	_, err := broker.New(one{Name: "other", Kind: remit.KindHTTP}).Lease(t.Context(), r)
 	coded(t, err, remit.UnknownResource)
-	_, err = broker.New(one{Name: "forge", Write: remit.Source{From: "env", Name: "REMIT_TEST_UNSET"}}).Lease(t.Context(), r)
+	_, err = broker.New(one{Name: "forge", Kind: remit.KindHTTP, Write: remit.Source{From: "env", Name: "REMIT_TEST_UNSET"}}).Lease(t.Context(), r)
 	coded(t, err, remit.UpstreamDown)
 }
 

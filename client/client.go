@@ -62,7 +62,17 @@ func (c *Client) WithToken(token string) *Client {
 	return &d
 }
 
+// request is send, with every answer that is not one of success as an error.
 func (c *Client) request(ctx context.Context, method, path, auth string, in any) (*http.Response, error) {
+	resp, err := c.send(ctx, method, path, auth, in)
+	if err == nil && resp.StatusCode >= 300 {
+		defer resp.Body.Close()
+		return nil, problem(resp)
+	}
+	return resp, err
+}
+
+func (c *Client) send(ctx context.Context, method, path, auth string, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -89,10 +99,6 @@ func (c *Client) request(ctx context.Context, method, path, auth string, in any)
 			return nil, ctx.Err()
 		}
 		return nil, remit.Errorf(remit.UpstreamDown, "the server at %s does not answer: %w", strings.SplitN(c.base, "/v1/", 2)[0], err)
-	}
-	if resp.StatusCode >= 300 {
-		defer resp.Body.Close()
-		return nil, problem(resp)
 	}
 	return resp, nil
 }
@@ -207,6 +213,41 @@ func (c *Client) Trace(ctx context.Context, id remit.ID) (t remit.Trace, err err
 // Kill ends authority at once.
 func (c *Client) Kill(ctx context.Context, r remit.KillRequest) error {
 	return c.post(ctx, "/kill", r, nil)
+}
+
+// Environments are the environments with their releases; name may be empty for all.
+func (c *Client) Environments(ctx context.Context, name string) (out []remit.EnvironmentView, err error) {
+	return out, c.get(ctx, "/environments?name="+url.QueryEscape(name), &out)
+}
+
+// Secrets are the declared secrets.
+func (c *Client) Secrets(ctx context.Context) (out []remit.SecretView, err error) {
+	return out, c.get(ctx, "/secrets", &out)
+}
+
+// PutSecret puts a value into the sealed store.
+func (c *Client) PutSecret(ctx context.Context, in remit.SecretValue) (out remit.SecretView, err error) {
+	return out, c.post(ctx, "/secrets/put", in, &out)
+}
+
+// RemoveSecret removes a value.
+func (c *Client) RemoveSecret(ctx context.Context, name string) (out remit.SecretView, err error) {
+	return out, c.post(ctx, "/secrets/remove", remit.SecretName{Name: name}, &out)
+}
+
+// Artifacts are what was published; name, UPSTREAM/NAME, may be empty for all.
+func (c *Client) Artifacts(ctx context.Context, name string) (out remit.ArtifactList, err error) {
+	return out, c.get(ctx, "/artifacts?name="+url.QueryEscape(name), &out)
+}
+
+// Artifact is one of them.
+func (c *Client) Artifact(ctx context.Context, a remit.Artifact) (out remit.ArtifactView, err error) {
+	return out, c.get(ctx, "/artifacts/"+url.PathEscape(a.Digest)+"?name="+url.QueryEscape(a.Resource.Name()), &out)
+}
+
+// Provenance is the signed provenance of an artifact, a DSSE envelope, as the server wrote it.
+func (c *Client) Provenance(ctx context.Context, a remit.Artifact) (out json.RawMessage, err error) {
+	return out, c.get(ctx, "/artifacts/"+url.PathEscape(a.Digest)+"/provenance?name="+url.QueryEscape(a.Resource.Name()), &out)
 }
 
 // Agents lists the registered agents.

@@ -106,6 +106,8 @@ type Options struct {
 	Confinement remit.Confinement
 	// Hide lists more paths to hide: the server's data, if it lies on this machine under this uid.
 	Hide []string
+	// Done, when set, is called with the command's code when the command has ended, and its instance not yet.
+	Done func(code int) error `json:"-"`
 	// Stdin, Stdout and Stderr become the command's; nil is /dev/null.
 	Stdin, Stdout, Stderr *os.File
 }
@@ -241,7 +243,13 @@ func (l Launcher) Run(ctx context.Context, o Options) (code int, err error) {
 	if code, err := cmd.exec(o.Command, exports, o.Dir); err != nil {
 		return code, err
 	}
-	return l.supervise(ctx, cmd, inst, signals, held), nil
+	code = l.supervise(ctx, cmd, inst, signals, held)
+	if o.Done != nil {
+		if err := o.Done(code); err != nil {
+			l.say("%v", err)
+		}
+	}
+	return code, nil
 }
 
 // supervise waits for the command, passes signals on, and ends it when its instance has ended.

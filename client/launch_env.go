@@ -140,11 +140,18 @@ func lookup(environ []string, name string) (string, bool) {
 	return "", false
 }
 
+// serverOf is the part of a gateway's address that names the server.
+func serverOf(gateway string) string {
+	server, _, _ := strings.Cut(gateway, "/v1/orgs/")
+	return server
+}
+
 // exports is the command's whole environment: what it inherits, and what Remit tells it.
 //
 //	REMIT_TASK, REMIT_INSTANCE, REMIT_AGENT, REMIT_ORG   who it is
 //	REMIT_BRANCH        refs/heads/…: where it may push
 //	REMIT_GATEWAY       the git gateway's URL
+//	REMIT_SERVER        the server's URL: the API and all gateways lie there
 //	REMIT_CONFINEMENT   none or home
 //	REMIT_SOCKET        the instance's own socket
 //	REMIT_CA            file with the certificate (PEM) that Remit's endpoints are verified by
@@ -162,6 +169,7 @@ func (l *Launcher) exports(r room, inst Instance, c remit.Confinement, workload 
 		{"REMIT_ORG", string(inst.Org)},
 		{"REMIT_BRANCH", inst.Branch},
 		{"REMIT_GATEWAY", inst.Gateway},
+		{"REMIT_SERVER", serverOf(inst.Gateway)},
 		{"REMIT_CONFINEMENT", string(c)},
 		{"REMIT_SOCKET", r.socket},
 		{"REMIT_CA", r.ca},

@@ -183,7 +183,7 @@ func TestATokenIsRenewedAMinuteBeforeItsEnd(t *testing.T) {
 		want string
 	}{{0, "remit_1"}, {3 * time.Minute, "remit_1"}, {time.Minute - time.Second, "remit_1"}, {time.Second, "remit_2"}, {4*time.Minute - time.Second, "remit_2"}, {time.Hour, "remit_3"}} {
 		c.add(step.pass)
-		if got, _, err := tk.get(t.Context()); err != nil || got != step.want {
+		if got, _, err := tk.get(t.Context(), inst.Gateway); err != nil || got != step.want {
 			t.Errorf("after %s more: %q, %v; want %q", step.pass, got, err, step.want)
 		}
 	}

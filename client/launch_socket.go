@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -78,6 +79,7 @@ func (l *Launcher) serveInstance(r room, inst Instance, cmd *command) (io.Closer
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /credential", t.answer)
+	mux.HandleFunc("GET /token", t.forGateway)
 	mux.HandleFunc("GET /wait", waits{l, inst}.answer)
 	s := &http.Server{
 		Handler: mux, ReadTimeout: answerWithin, WriteTimeout: 2 * answerWithin, MaxHeaderBytes: 16 << 10,
@@ -122,7 +124,12 @@ type tokens struct {
 	inst       Instance
 	host, path string // of the gateway
 
-	mu       sync.Mutex // held while the server is asked: those who wait get the same token
+	mu   sync.Mutex // held while the server is asked: those who wait get the same token
+	held map[string]held
+}
+
+// held is a token for one gateway.
+type held struct {
 	token    string
 	notAfter time.Time
 }
@@ -132,20 +139,21 @@ func newTokens(l *Launcher, inst Instance) (*tokens, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the gateway %q is not a URL: %w", inst.Gateway, err)
 	}
-	return &tokens{launcher: l, inst: inst, host: u.Host, path: strings.Trim(u.Path, "/")}, nil
+	return &tokens{launcher: l, inst: inst, host: u.Host, path: strings.Trim(u.Path, "/"), held: map[string]held{}}, nil
 }
 
-func (t *tokens) get(ctx context.Context) (string, time.Time, error) {
+// get gives a token for a gateway, named as Session.Token takes it.
+func (t *tokens) get(ctx context.Context, gateway string) (string, time.Time, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.token != "" && t.launcher.Clock.Now().Add(renewBefore).Before(t.notAfter) {
-		return t.token, t.notAfter, nil
+	if h := t.held[gateway]; h.token != "" && t.launcher.Clock.Now().Add(renewBefore).Before(h.notAfter) {
+		return h.token, h.notAfter, nil
 	}
-	token, notAfter, err := t.launcher.Session.Token(ctx, t.inst.ID, t.inst.Secret, t.inst.Gateway)
+	token, notAfter, err := t.launcher.Session.Token(ctx, t.inst.ID, t.inst.Secret, gateway)
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	t.token, t.notAfter = token, notAfter
+	t.held[gateway] = held{token, notAfter}
 	return token, notAfter, nil
 }
 
@@ -153,9 +161,7 @@ func (t *tokens) get(ctx context.Context) (string, time.Time, error) {
 func (t *tokens) forget(token string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.token == token {
-		t.token = ""
-	}
+	maps.DeleteFunc(t.held, func(_ string, h held) bool { return h.token == token })
 }
 
 // ours tells whether a is about the gateway. git may leave the path out; if it does not, it must be the gateway's.
@@ -179,7 +185,7 @@ func (t *tokens) answer(w http.ResponseWriter, r *http.Request) {
 	case ask.Refused != "":
 		t.forget(ask.Refused)
 	case t.ours(ask):
-		a.Password, a.NotAfter, err = t.get(ctx)
+		a.Password, a.NotAfter, err = t.get(ctx, t.inst.Gateway)
 		if err != nil {
 			t.launcher.Log.Warn("getting a token", "instance", t.inst.ID, "err", err)
 			a.Error = "no token: " + err.Error()
@@ -201,6 +207,12 @@ func CredentialHelper(ctx context.Context, socket, op string, in io.Reader, out 
 	ask, err := readAsk(in)
 	if err != nil || op == "erase" && ask.Refused == "" {
 		return err
+	}
+	if isJob(socket) {
+		if op != "get" {
+			return nil // each get asks anew
+		}
+		return jobCredential(ctx, socket, ask, out)
 	}
 	if op == "get" {
 		ask.Refused = ""

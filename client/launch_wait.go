@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -69,34 +67,13 @@ func (h waits) wait(ctx context.Context, access remit.ID) (remit.AccessView, err
 // ended, or after the server's patience with the request as it is.
 func WaitThrough(ctx context.Context, socket string, access remit.ID) (remit.AccessView, error) {
 	var v remit.AccessView
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://instance/wait?access="+url.QueryEscape(string(access)), nil)
-	if err != nil {
-		return v, err
-	}
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}
-	c := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}} // no proxy
-	resp, err := c.Do(r)
-	if err != nil {
-		if ctx.Err() != nil {
-			return v, ctx.Err()
-		}
-		return v, remit.Errorf(remit.NotLive, "the instance does not answer at %s; it has ended, or this process is not part of it: %w", socket, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return v, problem(resp)
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&v); err != nil {
-		return v, remit.Errorf(remit.Internal, "the instance's answer cannot be read: %w", err)
-	}
-	return v, nil
+	return v, through(ctx, socket, "/wait?access="+url.QueryEscape(string(access)), &v)
 }
 
 // WaitAccess lets an instance wait for its own access requests, with its own secret.
 func (s *launchSession) WaitAccess(ctx context.Context, access, instance remit.ID, secret []byte) (remit.AccessView, error) {
-	return s.client.WaitAccess(ctx, access, instance, secret)
+	var v remit.AccessView
+	return v, s.call(ctx, http.MethodGet, "/approvals/"+url.PathEscape(string(access))+"/wait", instance, Secret(secret), nil, &v)
 }
 
 var _ Waiter = (*launchSession)(nil)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ const (
 type launchSession struct {
 	client *Client
 	clock  identity.Clock
+	prover *prover // of a CI job; nil: the instance's secret proves enough
 }
 
 // Session is the server as a launcher of c's person sees it.
@@ -40,8 +42,13 @@ func (s *launchSession) StartInstance(ctx context.Context, i InstanceStart) (Ins
 	if err := s.client.post(ctx, "/instances", in, &v); err != nil {
 		return Instance{}, err
 	}
-	out := Instance{ID: v.ID, Task: v.Task, Org: s.client.org, Agent: v.Agent, SPIFFEID: v.SPIFFEID, Secret: Secret(v.Secret), Gateway: v.Gateway,
-		CA: s.client.ca, Branch: v.Branch}
+	return s.client.instance(v), nil
+}
+
+// instance is v as a launcher needs it.
+func (c *Client) instance(v remit.InstanceView) Instance {
+	out := Instance{ID: v.ID, Task: v.Task, Org: c.org, Agent: v.Agent, SPIFFEID: v.SPIFFEID, Secret: Secret(v.Secret), Gateway: v.Gateway,
+		CA: c.ca, Branch: v.Branch}
 	for _, r := range v.Rewrites {
 		j := slices.IndexFunc(out.Rewrites, func(o Rewrite) bool { return o.To == r.To })
 		if j < 0 {
@@ -50,11 +57,46 @@ func (s *launchSession) StartInstance(ctx context.Context, i InstanceStart) (Ins
 		}
 		out.Rewrites[j].From = append(out.Rewrites[j].From, r.From)
 	}
-	return out, nil
+	return out
 }
 
 func (s *launchSession) ask(ctx context.Context, id remit.ID, secret Secret, what string, in, out any) error {
-	return s.client.call(ctx, http.MethodPost, "/instances/"+url.PathEscape(string(id))+"/"+what, instanceAuth(id, []byte(secret)), in, out)
+	return s.call(ctx, http.MethodPost, "/instances/"+url.PathEscape(string(id))+"/"+what, id, secret, in, out)
+}
+
+// call is a call in the instance's own name.
+func (s *launchSession) call(ctx context.Context, method, path string, id remit.ID, secret Secret, in, out any) error {
+	if s.prover == nil {
+		return s.client.call(ctx, method, path, instanceAuth(id, []byte(secret)), in, out)
+	}
+	var body []byte
+	if in != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			return fmt.Errorf("encoding the request: %w", err)
+		}
+	}
+	resp, err := s.prover.send(ctx, s.client, secret, func() (*http.Request, error) {
+		r, err := http.NewRequestWithContext(ctx, method, s.client.base+path, bytes.NewReader(body))
+		if err == nil {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		return r, err
+	})
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		return problem(resp)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
+		return remit.Errorf(remit.Internal, "the server's answer to %s %s cannot be read: %w", method, path, err)
+	}
+	return nil
 }
 
 // Token asks for a token for a gateway: by its name, or by the address that StartInstance gave.
@@ -132,16 +174,27 @@ func (s *launchSession) again(ctx context.Context, id remit.ID, secret Secret) (
 // hold opens the connection once.
 func (s *launchSession) hold(ctx context.Context, id remit.ID, secret Secret) (<-chan error, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	lines, heart := io.Pipe()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.client.base+"/instances/"+url.PathEscape(string(id))+"/hold", lines)
-	if err != nil {
-		cancel()
-		return nil, err
+	build := func() (*http.Request, error) {
+		lines, heart := io.Pipe()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.client.base+"/instances/"+url.PathEscape(string(id))+"/hold", lines)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Content-Type", "application/x-ndjson")
+		go s.beat(ctx, heart)
+		return req, nil
 	}
-	req.Header.Set("Authorization", instanceAuth(id, []byte(secret)))
-	req.Header.Set("Content-Type", "application/x-ndjson")
-	go s.beat(ctx, heart)
-	resp, err := s.client.http.Do(req)
+	var resp *http.Response
+	var err error
+	if s.prover != nil {
+		resp, err = s.prover.send(ctx, s.client, secret, build)
+	} else {
+		var req *http.Request
+		if req, err = build(); err == nil {
+			req.Header.Set("Authorization", instanceAuth(id, []byte(secret)))
+			resp, err = s.client.http.Do(req)
+		}
+	}
 	if err != nil {
 		cancel()
 		return nil, remit.Errorf(remit.UpstreamDown, "the server does not take the heartbeat: %w", err)

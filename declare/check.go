@@ -50,6 +50,16 @@ func check(r *reader) {
 		}
 		c.oneOf(at+".tier", e.Tier, "staging", "production")
 		c.needs(at+".approvers", e.Approvers)
+		c.environment(at, e)
+	}
+	for i := range r.set.Secrets {
+		at, s := fmt.Sprintf("secrets[%d]", i), &r.set.Secrets[i]
+		if _, err := remit.ParseResource("secret:" + s.Name); err != nil {
+			c.wrong(at+".name", "%v", err)
+		}
+		c.oneOf(at+".zone", s.Zone, string(remit.ZoneSource), string(remit.ZoneBuild), string(remit.ZoneProduction))
+		c.needs(at+".approvers", s.Approvers)
+		c.sender(at+".send", s.Send)
 	}
 	for i := range r.set.Boundaries {
 		at, b := fmt.Sprintf("boundaries[%d]", i), &r.set.Boundaries[i]
@@ -225,6 +235,9 @@ func (c *checker) agent(at string, a *remit.Agent) {
 		c.scope(fmt.Sprintf("%s.entitlements[%d]", at, i), &a.Entitlements[i], a.Function, known)
 	}
 	c.functions(at+".may_request", a.MayRequest)
+	for i := range a.Jobs {
+		c.job(fmt.Sprintf("%s.jobs[%d]", at, i), &a.Jobs[i], a.Function)
+	}
 }
 
 func (c *checker) date(at, s string) {
@@ -304,20 +317,55 @@ func sorted(set map[string]bool) []string {
 
 func (c *checker) upstream(at string, u *remit.Upstream) {
 	c.name(at+".name", u.Name)
+	if u.Kind != remit.KindOIDC && (u.Claims != "" || u.Audience != "") {
+		c.wrong(at, "claims and audience are for kind: oidc only")
+	}
 	switch u.Kind {
-	case "local":
+	case remit.KindLocal:
 		if !path.IsAbs(u.Location) || path.Clean(u.Location) != u.Location {
 			c.wrong(at+".location", "%q: write the full path of a directory of bare repositories", u.Location)
 		}
 		if u.CA != "" || u.Insecure || !reflect.ValueOf(u.Write).IsZero() || !reflect.ValueOf(u.Observer).IsZero() {
 			c.wrong(at, "a local upstream has no ca, insecure, write or observer")
 		}
-	case "http":
+	case remit.KindHTTP, remit.KindGitea, remit.KindRegistry, remit.KindKubernetes:
 		c.location(at, u)
 		c.source(at+".write", u.Write)
 		c.source(at+".observer", u.Observer)
+		if u.Kind != remit.KindHTTP && u.Kind != remit.KindRegistry && u.Write.From == "" {
+			c.wrong(at+".write", "missing; it is what Remit makes and ends its credentials with there")
+		}
+	case remit.KindCommand:
+		if u.Location != "" && u.Location != "local" || u.CA != "" || u.Insecure || !reflect.ValueOf(u.Write).IsZero() || !reflect.ValueOf(u.Observer).IsZero() {
+			c.wrong(at, "a command upstream is the host of the executor: location is local, and there is no ca, insecure, write or observer")
+		}
+	case remit.KindOIDC:
+		c.location(at, u)
+		c.oneOf(at+".claims", u.Claims, "github", "gitlab")
+		if !reflect.ValueOf(u.Write).IsZero() || !reflect.ValueOf(u.Observer).IsZero() {
+			c.wrong(at, "an issuer of identities takes no credential: remove write and observer")
+		}
 	default:
-		c.oneOf(at+".kind", u.Kind, "local", "http")
+		c.oneOf(at+".kind", u.Kind, kinds...)
+	}
+}
+
+var kinds = []string{remit.KindLocal, remit.KindHTTP, remit.KindGitea, remit.KindRegistry, remit.KindKubernetes, remit.KindCommand, remit.KindOIDC}
+
+// sender is where a secret may be sent.
+func (c *checker) sender(at string, s *remit.Sender) {
+	if s == nil {
+		return
+	}
+	c.location(at, &remit.Upstream{Location: s.Location, Insecure: s.Insecure})
+	for _, b := range []byte(s.Header) {
+		if (b < 'A' || b > 'Z') && (b < 'a' || b > 'z') && (b < '0' || b > '9') && b != '-' {
+			c.wrong(at+".header", "%q: write the name of a header, such as Authorization or X-Api-Key", s.Header)
+			return
+		}
+	}
+	if strings.ContainsFunc(s.Prefix, func(r rune) bool { return r < ' ' || r > '~' }) || len(s.Prefix) > 64 {
+		c.wrong(at+".prefix", "a prefix is at most 64 printable characters, such as \"Bearer \"")
 	}
 }
 
@@ -386,23 +434,30 @@ func variable(s string) bool {
 	return s != "" && len(s) <= 128
 }
 
-// credentials refuses one source for two purposes: what Remit reads in its own name has a credential of its own, which
-// cannot write.
+// credentials refuses one source for two purposes: a credential serves one zone (R4d), and what Remit reads in its own
+// name has a credential of its own, which cannot write.
 func (c *checker) credentials() {
 	type use struct {
 		at, kind string
 		source   remit.Source
+		zone     remit.Zone
 	}
 	var uses []use
 	for i, u := range c.set.Upstreams {
-		for _, s := range []use{{fmt.Sprintf("upstreams[%d].write", i), "write", u.Write}, {fmt.Sprintf("upstreams[%d].observer", i), "observer", u.Observer}} {
+		for _, s := range []use{{fmt.Sprintf("upstreams[%d].write", i), "write", u.Write, u.Zone()}, {fmt.Sprintf("upstreams[%d].observer", i), "observer", u.Observer, u.Zone()}} {
 			if s.source.From == "" {
 				continue
 			}
 			s.source.User = ""
 			for _, o := range uses {
-				if o.kind != s.kind && reflect.DeepEqual(o.source, s.source) {
-					file, line, _ := c.pos.Locate(o.at)
+				if !reflect.DeepEqual(o.source, s.source) {
+					continue
+				}
+				file, line, _ := c.pos.Locate(o.at)
+				switch {
+				case o.zone != s.zone:
+					c.wrong(s.at, "the same credential as %s at %s:%d; one credential serves one zone, and these are %s and %s", o.at, file, line, o.zone, s.zone)
+				case o.kind != s.kind:
 					c.wrong(s.at, "the same credential as %s at %s:%d; what observes has a credential that can only read", o.at, file, line)
 				}
 			}
@@ -430,6 +485,10 @@ func (c *checker) repository(at string, r *remit.Repository) {
 	}
 	c.needs(at+".approvers", r.Approvers)
 	c.patterns(at+".protected", r.Protected, remit.ParsePathPattern)
+	c.artifacts(at+".artifacts", r.Artifacts)
+	if r.Reviews < 0 || r.Reviews > 8 {
+		c.wrong(at+".reviews", "a merge needs between 0 and 8 verdicts, not %d", r.Reviews)
+	}
 	if r.Effects == nil { // Read has said so
 		return
 	}

@@ -123,7 +123,7 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		// The form.
 		{"an unknown member", agent("  owners: ada\n"), `x.yaml:6: agents[0]: unknown member "owners"; "owner" is meant, perhaps`},
-		{"a member that resembles nothing", agent("  colour: red\n"), `x.yaml:6: agents[0]: unknown member "colour"; there are name, function, owner, purpose, requesters, expires, review, entitlements, may_request`},
+		{"a member that resembles nothing", agent("  colour: red\n"), `x.yaml:6: agents[0]: unknown member "colour"; there are name, function, owner, purpose, requesters, expires, review, entitlements, may_request, jobs`},
 		{"an unknown list", "agent: []\n", `x.yaml:1: unknown member "agent"; "agents" is meant, perhaps`},
 		{"policy in YAML", "policy: []\n", `x.yaml:1: policy is written as Rego, in files policy/*.rego`},
 		{"a member twice", agent("  owner: ada\n"), `x.yaml:6: not YAML: mapping key "owner" already defined at [4:3]`},
@@ -194,7 +194,7 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 		{"a limit", agent("  entitlements: [{actions: [source.push], resources: [\"repo:forge/shop\"], max_commits: -1}]\n"), `x.yaml:6: agents[0].entitlements[0]: a limit is not negative; leave it out for none`},
 
 		// Upstreams and their credentials.
-		{"a kind", "upstreams:\n- {name: two, kind: htp, location: /a}\n", `x.yaml:2: upstreams[0].kind: "htp": write local or http; "http" is meant, perhaps`},
+		{"a kind", "upstreams:\n- {name: two, kind: htp, location: /a}\n", `x.yaml:2: upstreams[0].kind: "htp": write local, http, gitea, registry, kubernetes, command or oidc; "http" is meant, perhaps`},
 		{"a relative directory", "upstreams:\n- {name: two, kind: local, location: git}\n", `x.yaml:2: upstreams[0].location: "git": write the full path of a directory of bare repositories`},
 		{"a directory with a credential", "upstreams:\n- {name: two, kind: local, location: /git, ca: /ca.pem}\n", `x.yaml:2: upstreams[0]: a local upstream has no ca, insecure, write or observer`},
 		{"not a URL", upstream("  location: git.example.org\n"), `x.yaml:4: upstreams[0].location: not a URL with a host; write https://HOST/PATH`},
@@ -215,7 +215,7 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 		{"a source without from", upstream("  location: https://a\n  write: {name: /a}\n"), `x.yaml:5: upstreams[0].write.from: missing`},
 		{"one credential for two purposes", upstream("  location: https://a\n  write: {from: file, name: /a, user: x}\n  observer: {from: file, name: /a}\n"), `x.yaml:6: upstreams[0].observer: the same credential as upstreams[0].write at x.yaml:5; what observes has a credential that can only read`},
 
-		// Repositories, environments, boundaries.
+		// Repositories, environments, secrets, boundaries.
 		{"no effects", repo(""), "x.yaml:2: repositories[0].effects: missing; run `remit inspect REPO` to draft it, or write `effects: none` if a push or merge sets off nothing"},
 		{"empty effects", repo("  effects: []\n"), "x.yaml:4: repositories[0].effects: a list; write a list of effects, or `none`"},
 		{"other text for effects", repo("  effects: nothing\n"), "x.yaml:4: repositories[0].effects: text; write a list of effects, or `none`"},
@@ -309,8 +309,8 @@ func TestDirectories(t *testing.T) {
 		{"a name in two files", fstest.MapFS{"1.yaml": {Data: []byte("people:\n- {name: ada, keys: [" + pub(1) + "]}\n")}, "2.yaml": {Data: []byte("people:\n- name: ada\n  keys: [" + pub(2) + "]\n")}},
 			`2.yaml:2: people[1].name: "ada" is declared already, at 1.yaml:2; a name is declared once`},
 		{"several errors", fstest.MapFS{"1.yaml": {Data: []byte("x: 1\ny: 2\n")}, "2.yaml": {Data: []byte("\t")}},
-			"1.yaml:1: unknown member \"x\"; there are people, groups, agents, upstreams, repositories, environments, boundaries\n" +
-				"1.yaml:2: unknown member \"y\"; there are people, groups, agents, upstreams, repositories, environments, boundaries\n" +
+			"1.yaml:1: unknown member \"x\"; there are people, groups, agents, upstreams, repositories, environments, secrets, boundaries\n" +
+				"1.yaml:2: unknown member \"y\"; there are people, groups, agents, upstreams, repositories, environments, secrets, boundaries\n" +
 				`2.yaml:1: a tab; YAML is indented with spaces (write \t within double quotes)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -111,8 +111,15 @@ func (d *decoder) value(at string, n ast.Node, v reflect.Value) {
 		d.record(at, n, v)
 	case reflect.Slice:
 		d.list(at, n, v, false)
-	case reflect.Pointer: // effects: absent, none, or a list
+	case reflect.Map:
+		d.variables(at, n, v)
+	case reflect.Pointer: // a record, or effects: absent, none, or a list
 		list := reflect.New(v.Type().Elem())
+		if list.Elem().Kind() == reflect.Struct {
+			d.record(at, n, list.Elem())
+			v.Set(list)
+			return
+		}
 		if s, ok := n.(*ast.StringNode); ok && s.Value == "none" {
 			list.Elem().Set(reflect.MakeSlice(v.Type().Elem(), 0, 0))
 			v.Set(list)
@@ -153,6 +160,23 @@ func (d *decoder) value(at string, n ast.Node, v reflect.Value) {
 		}
 		v.SetInt(number)
 	}
+}
+
+// variables reads a mapping of names to text.
+func (d *decoder) variables(at string, n ast.Node, v reflect.Value) {
+	values, ok := d.mapping(at, n)
+	if !ok {
+		return
+	}
+	m := reflect.MakeMap(v.Type())
+	for _, kv := range values {
+		name := kv.Key.String()
+		d.pos.places[at+"."+name] = place{d.file, d.line(kv.Key)}
+		if s, ok := d.text(at+"."+name, kv.Value); ok {
+			m.SetMapIndex(reflect.ValueOf(name), reflect.ValueOf(s).Convert(v.Type().Elem()))
+		}
+	}
+	v.Set(m)
 }
 
 func (d *decoder) text(at string, n ast.Node) (string, bool) {

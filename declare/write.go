@@ -6,6 +6,7 @@ import (
 	"path"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,6 +22,7 @@ var files = []struct {
 	{"agents.yaml", []string{"agents"}},
 	{"repositories.yaml", []string{"upstreams", "repositories"}},
 	{"environments.yaml", []string{"environments"}},
+	{"secrets.yaml", []string{"secrets"}},
 	{"boundaries.yaml", []string{"boundaries"}},
 }
 
@@ -67,12 +69,12 @@ func writeRecords(b *bytes.Buffer, list reflect.Value, indent string) {
 func writeMembers(b *bytes.Buffer, v reflect.Value, indent string) {
 	for _, m := range members(v.Type()) {
 		f := v.Field(m.index)
-		if f.IsZero() || f.Kind() == reflect.Slice && f.Len() == 0 {
+		if f.IsZero() || (f.Kind() == reflect.Slice || f.Kind() == reflect.Map) && f.Len() == 0 {
 			continue
 		}
 		b.WriteString(indent + m.name + ":")
 		if f.Kind() == reflect.Pointer {
-			if f = f.Elem(); f.Len() == 0 {
+			if f = f.Elem(); f.Kind() == reflect.Slice && f.Len() == 0 {
 				b.WriteString(" none\n")
 				continue
 			}
@@ -81,6 +83,13 @@ func writeMembers(b *bytes.Buffer, v reflect.Value, indent string) {
 		case f.Kind() == reflect.Struct:
 			b.WriteByte('\n')
 			writeMembers(b, f, indent+"  ")
+		case f.Kind() == reflect.Map:
+			b.WriteByte('\n')
+			names := f.MapKeys()
+			slices.SortFunc(names, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+			for _, name := range names {
+				b.WriteString(indent + "  " + scalar(name) + ": " + scalar(f.MapIndex(name)) + "\n")
+			}
 		case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Struct:
 			b.WriteByte('\n')
 			writeRecords(b, f, indent+"  ")

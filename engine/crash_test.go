@@ -48,7 +48,7 @@ func workUntilKilled(dir string) error {
 		}
 	})
 	for _, id := range open { // as an executor does at start
-		if err := c.Engine.Record(ctx, remit.Attempt{ID: id}, remit.Ambiguous, "", nil); err != nil {
+		if err := c.Engine.Record(ctx, remit.Attempt{ID: id}, remit.Ambiguous, "", nil, ""); err != nil {
 			return err
 		}
 	}
@@ -80,7 +80,7 @@ func workUntilKilled(dir string) error {
 					break
 				}
 				say("redeemed %s %s", d.Permit.ID, a.ID)
-				if err = c.Engine.Record(ctx, a, remit.Done, "", []byte("receipt")); err == nil {
+				if err = c.Engine.Record(ctx, a, remit.Done, "", []byte("receipt"), ""); err == nil {
 					say("recorded %s", a.ID)
 				}
 			}

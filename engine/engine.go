@@ -209,6 +209,8 @@ func takesAway(c authority.Command) bool {
 		return true
 	case *authority.ChangeAgent:
 		return c.To != remit.AgentActive
+	case *authority.MoveLease:
+		return c.To != remit.LeaseAnchored && c.To != remit.LeaseMinted && c.To != remit.LeaseActive
 	}
 	return false
 }

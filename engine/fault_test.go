@@ -108,7 +108,7 @@ func TestConflictsAreNotNoticed(t *testing.T) {
 				_, err = c.Engine.Take(t.Context(), a)
 			}
 			if err == nil {
-				err = c.Engine.Record(t.Context(), a, remit.Done, "", []byte("receipt"))
+				err = c.Engine.Record(t.Context(), a, remit.Done, "", []byte("receipt"), "")
 			}
 			if err != nil {
 				t.Error(err)
@@ -241,7 +241,7 @@ func TestAFullDiskDeniesNewWorkAndNothingElse(t *testing.T) {
 	_, err = c.Engine.Take(t.Context(), attempt)
 	coded(t, err, remit.NotLive)
 	// An outcome that cannot be recorded now is recorded later.
-	coded(t, c.Engine.Record(t.Context(), late, remit.Done, "", []byte("x")), remit.LedgerDown)
+	coded(t, c.Engine.Record(t.Context(), late, remit.Done, "", []byte("x"), ""), remit.LedgerDown)
 
 	store.Fail(nil)
 	allow(t, c, world.Ask(other, "probe.read"))

@@ -87,7 +87,7 @@ func (h *history) step() {
 			h.open = append(h.open, a)
 		}
 	case 11, 12:
-		_ = e.Record(ctx, one(r, h.open), one(r, []remit.Outcome{remit.Done, remit.NotApplied, remit.Ambiguous}), "", []byte("said"))
+		_ = e.Record(ctx, one(r, h.open), one(r, []remit.Outcome{remit.Done, remit.NotApplied, remit.Ambiguous}), "", []byte("said"), "")
 	case 13, 14, 15:
 		_ = h.c.Vote(ctx, one(r, h.accesses()), person, r.IntN(4) > 0)
 	case 16:

@@ -95,9 +95,9 @@ func (e *Engine) Revoked(attempt remit.ID) <-chan struct{} {
 	return closedChan
 }
 
-// Record says what came of an attempt. If the log cannot take it now, it is tried again by Tick, and the error says so.
-func (e *Engine) Record(ctx context.Context, a remit.Attempt, o remit.Outcome, code remit.Code, receipt []byte) error {
-	cmd := &authority.Record{Attempt: a.ID, Outcome: o, Code: code}
+// Record says what came of an attempt; made is the immutable name of what the upstream made of it, if any. If the log cannot take it now, it is tried again by Tick, and the error says so.
+func (e *Engine) Record(ctx context.Context, a remit.Attempt, o remit.Outcome, code remit.Code, receipt []byte, made string) error {
+	cmd := &authority.Record{Attempt: a.ID, Outcome: o, Code: code, Made: made}
 	var payloads []remit.Payload
 	if len(receipt) > 0 {
 		// The outcome matters more than the end of a long receipt.
@@ -173,7 +173,8 @@ func dead(s *authority.State, a *authority.Attempt, now time.Time, pending []aut
 	if !s.TaskLive(a.Task, now.UnixNano()) || a.Executor == "" && !s.InstanceLive(a.Instance, now.UnixNano()) {
 		return true
 	}
-	if p := s.People[a.Launcher]; p == nil || p.Killed || p.Removed {
+	// A CI job and what an executor does by itself have no launcher.
+	if p := s.People[a.Launcher]; a.Launcher != "" && (p == nil || p.Killed || p.Removed) {
 		return true
 	}
 	for _, k := range pending {

@@ -161,7 +161,7 @@ func TestEveryEndCutsStreamsBeforeItIsAcknowledged(t *testing.T) {
 				t.Fatal("another task's stream was cut")
 			}
 			// What was done all the same is recorded as what it is.
-			if err := c.Engine.Record(t.Context(), a, remit.Done, "", nil); err != nil {
+			if err := c.Engine.Record(t.Context(), a, remit.Done, "", nil, ""); err != nil {
 				t.Fatal(err)
 			}
 			check(t, c)
@@ -247,7 +247,7 @@ func TestARestartForgetsRedemptionsAndFindsOpenAttempts(t *testing.T) {
 			t.Error("the open attempt was forgotten")
 		}
 	})
-	if err := c.Engine.Record(t.Context(), remit.Attempt{ID: a.ID}, remit.Ambiguous, "", nil); err != nil {
+	if err := c.Engine.Record(t.Context(), remit.Attempt{ID: a.ID}, remit.Ambiguous, "", nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	check(t, c)
@@ -256,10 +256,10 @@ func TestARestartForgetsRedemptionsAndFindsOpenAttempts(t *testing.T) {
 func TestALongReceiptIsCutAndTheOutcomeIsKept(t *testing.T) {
 	c := open(t, world.CoreOptions{})
 	a := redeem(t, c, allow(t, c, world.Ask(launch(t, c, "canary"), "probe.read")))
-	if err := c.Engine.Record(t.Context(), a, remit.Done, "", make([]byte, remit.MaxPayload+1)); err != nil {
+	if err := c.Engine.Record(t.Context(), a, remit.Done, "", make([]byte, remit.MaxPayload+1), ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Engine.Record(t.Context(), a, remit.Done, "", nil); err == nil {
+	if err := c.Engine.Record(t.Context(), a, remit.Done, "", nil, ""); err == nil {
 		t.Fatal("an attempt has two outcomes")
 	}
 	check(t, c)
@@ -376,7 +376,7 @@ func TestTheClockGuard(t *testing.T) {
 	if err := c.Engine.Kill(authority.Kill{By: "p-mia", What: "task", ID: caller.Task}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Engine.Record(t.Context(), a, remit.Done, "", nil); err != nil {
+	if err := c.Engine.Record(t.Context(), a, remit.Done, "", nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	c.Engine.View(func(s *authority.State) {

@@ -33,10 +33,12 @@ const (
 )
 
 // repeatable tells which denials the same request would get again within the minute. A policy that took too long or
-// could not be read says "ask again", and a hold may be over: those are decided again, within the task's budget.
+// could not be read says "ask again"; a hold may be over, and what others do may bring what was missing: a review, a
+// release elsewhere. Those are decided again, within the task's budget.
 func repeatable(r remit.Request, d remit.Decision) bool {
 	switch d.Code {
-	case remit.TooManyHolds, remit.PolicyTimeout, remit.Overload, remit.NoPolicy:
+	case remit.TooManyHolds, remit.PolicyTimeout, remit.Overload, remit.NoPolicy, remit.OverBudget,
+		remit.ReviewMissing, remit.EvidenceMissing, remit.RollbackUnknown, remit.Stale, remit.Conflict:
 		return false
 	}
 	return d.Verdict == remit.Deny && r.Access == ""

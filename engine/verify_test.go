@@ -72,7 +72,7 @@ func story(t *testing.T) *told {
 	c.Set.Policy = slow
 	do(t, c, &authority.ApplySet{By: "p-ada", Set: c.Set})
 	canary, coder := launch(t, c, "canary"), launch(t, c, "coder")
-	if err := c.Engine.Record(t.Context(), redeem(t, c, allow(t, c, world.Ask(canary, "probe.read"))), remit.Done, "", []byte("ok")); err != nil {
+	if err := c.Engine.Record(t.Context(), redeem(t, c, allow(t, c, world.Ask(canary, "probe.read"))), remit.Done, "", []byte("ok"), ""); err != nil {
 		t.Fatal(err)
 	}
 	ask(t, c, world.Ask(canary, "probe.write"))
@@ -82,7 +82,7 @@ func story(t *testing.T) *told {
 	if err := c.Vote(t.Context(), held.Access, "rio", true); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Engine.Record(t.Context(), redeem(t, c, allow(t, c, world.Claim(held.Access, req))), remit.Done, "", nil); err != nil {
+	if err := c.Engine.Record(t.Context(), redeem(t, c, allow(t, c, world.Claim(held.Access, req))), remit.Done, "", nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	do(t, c, &authority.EndTask{By: "p-mia", Task: coder.Task, Status: remit.TaskCompleted})

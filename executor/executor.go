@@ -15,8 +15,12 @@ import (
 	"github.com/remit-dev/remit/gateway"
 )
 
-// Source is the executor of zone S. Each zone has its own, with its own credential (R4d).
-const Source = "executor/source"
+// The executors. Each zone has its own, with its own identity and credential (R4d).
+const (
+	Source     = "executor/source"
+	Build      = "executor/build"
+	Production = "executor/production"
+)
 
 // Claimed is a work order that may be carried out now, once.
 type Claimed struct {

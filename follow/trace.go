@@ -18,6 +18,7 @@ type stories struct {
 	instances map[remit.ID]remit.ID         // running, to their task
 	accesses  map[remit.ID]remit.ID         // to their task
 	attempts  map[remit.ID]remit.ID         // without an outcome, to their task
+	leases    map[remit.ID]remit.ID         // not ended, to their task
 	decisions map[remit.EntryIndex]remit.ID // of the last while, to their task: permits and repeats refer to them
 	age       []aged                        // of decisions, in the order of the log
 }
@@ -33,7 +34,7 @@ const refer = 15 * time.Minute
 
 func newStories() stories {
 	return stories{of: map[remit.ID][]remit.EntryIndex{}, instances: map[remit.ID]remit.ID{}, accesses: map[remit.ID]remit.ID{},
-		attempts: map[remit.ID]remit.ID{}, decisions: map[remit.EntryIndex]remit.ID{}}
+		attempts: map[remit.ID]remit.ID{}, leases: map[remit.ID]remit.ID{}, decisions: map[remit.EntryIndex]remit.ID{}}
 }
 
 // decisionOf is the entry of the decision that a permit came with: ids carry the entry that created them.
@@ -51,8 +52,19 @@ func (s *stories) fold(i remit.EntryIndex, l ledger.Leaf) {
 	switch e := l.Event.(type) {
 	case *remit.TaskCreated:
 		task = e.ID
+		if e.Parent != "" {
+			s.of[e.Parent] = append(s.of[e.Parent], i)
+		}
 	case *remit.TaskEnded:
 		task = e.Task
+	case *remit.LeaseOpened:
+		task = e.Task
+		s.leases[e.ID] = task
+	case *remit.LeaseMoved:
+		task = s.leases[e.Lease]
+		if e.To.Ended() {
+			delete(s.leases, e.Lease)
+		}
 	case *remit.InstanceStarted:
 		task = e.Task
 		s.instances[e.ID] = e.Task
@@ -143,7 +155,7 @@ func (f *Follower) Trace(ctx context.Context, task remit.ID, d Directory) ([]rem
 	if err != nil {
 		return nil, err
 	}
-	t := teller{names: d}
+	t := teller{names: d, task: task}
 	err = f.leaves(ctx, entries, func(i remit.EntryIndex, l ledger.Leaf) bool {
 		t.tell(i, l)
 		return true
@@ -154,6 +166,7 @@ func (f *Follower) Trace(ctx context.Context, task remit.ID, d Directory) ([]rem
 // teller turns leaves into lines.
 type teller struct {
 	names Directory
+	task  remit.ID // whose story it is
 	steps []remit.TraceStep
 }
 
@@ -161,13 +174,15 @@ func (t *teller) tell(i remit.EntryIndex, l ledger.Leaf) {
 	s := remit.TraceStep{Entry: i, At: l.At, Kind: l.Event.Kind()}
 	switch e := l.Event.(type) {
 	case *remit.TaskCreated:
-		s.Actor = t.names.Name(e.Requester)
-		s.Sentence = fmt.Sprintf("asks agent %s for work until %s", e.Agent, stamp(e.Deadline))
+		t.created(&s, e)
 	case *remit.TaskEnded:
 		s.Actor = t.by(e.By)
 		s.Sentence = "the task is " + string(e.Status)
 	case *remit.InstanceStarted:
 		s.Actor = t.names.Name(e.Launcher)
+		if e.Issuer != "" {
+			s.Actor = "a job of " + e.Issuer
+		}
 		s.Sentence = fmt.Sprintf("starts instance %s, confinement: %s", e.ID, e.Confinement)
 	case *remit.InstanceEnded:
 		s.Actor, s.Depth = string(e.Instance), 1
@@ -200,8 +215,34 @@ func (t *teller) tell(i remit.EntryIndex, l ledger.Leaf) {
 	case *remit.Recorded:
 		s.Actor, s.Depth, s.Code = "remit", 1, e.Code
 		s.Sentence = fmt.Sprintf("the outcome of %s is %s", e.Attempt, e.Outcome)
+		if e.Made != "" {
+			s.Sentence += ": " + e.Made
+		}
+	case *remit.LeaseOpened:
+		s.Actor, s.Depth, s.Resource = "remit", 1, string(e.Target)
+		s.Sentence = fmt.Sprintf("is about to have credential %s made at %s, until %s at most", e.ID, e.Upstream, stamp(e.NotAfter))
+	case *remit.LeaseMoved:
+		s.Actor, s.Depth, s.Code = "remit", 1, e.Code
+		s.Sentence = fmt.Sprintf("credential %s is %s", e.Lease, e.To)
 	}
 	t.steps = append(t.steps, s)
+}
+
+// created is a task that is made: in its own story by who asked for it, in that of its parent as what came of asking.
+func (t *teller) created(s *remit.TraceStep, e *remit.TaskCreated) {
+	if e.ID != t.task {
+		s.Actor, s.Depth = "remit", 1
+		s.Sentence = fmt.Sprintf("makes task %s of agent %s", e.ID, e.Agent)
+		return
+	}
+	s.Actor = t.names.Name(e.Requester)
+	if e.By != "" {
+		s.Actor = string(e.By) + " for " + s.Actor
+	}
+	s.Sentence = fmt.Sprintf("asks agent %s for work until %s", e.Agent, stamp(e.Deadline))
+	for _, in := range e.Inputs {
+		s.Sentence += ", on " + in.String()
+	}
 }
 
 func (t *teller) decided(s *remit.TraceStep, e *remit.Decided) {

@@ -62,6 +62,7 @@ type Result struct {
 	Outcome remit.Outcome
 	Code    remit.Code // why not, if not done
 	Receipt []byte     // what the upstream said, at most 64 KiB
+	Made    string     // what the upstream made of it, by its immutable name, at most 128 bytes: the commit of a merge
 }
 
 // Pipeline takes requests through the seven calls.
@@ -94,7 +95,7 @@ func (p *Pipeline) Handle(proto Protocol, w http.ResponseWriter, r *http.Request
 		proto.Refuse(w, r, d)
 		return
 	}
-	order := remit.Order{Caller: caller, Steps: req.Steps, Body: req.Order}
+	order := remit.Order{Caller: caller, Steps: req.Steps, Deploy: req.Deploy, Body: req.Order}
 	if _, err := p.Complete(ctx, proto, d.Permit, order, w); err != nil {
 		proto.Fail(w, r, AsError(remit.Internal, err))
 	}
@@ -109,6 +110,7 @@ func (p *Pipeline) Complete(ctx context.Context, proto Protocol, permit remit.Pe
 	if err != nil {
 		return Result{}, err
 	}
+	o.Attempt = attempt.ID
 	// Until it is known better: if this function is left by a panic, nobody can tell what came of the attempt.
 	res = Result{Outcome: remit.Ambiguous, Code: remit.Internal}
 	defer func() {

@@ -39,7 +39,7 @@ func parseSecret(prefix, text string) (hash remit.Digest, ok bool) {
 }
 
 // bearer takes the one secret of a request: Bearer (RFC 6750 §2.1), or, where basic says so, the password of Basic (RFC
-// 7617), which is how git sends it. found is false when there is no Authorization at all; more than one, or one of
+// 7617), which is how git sends it, or token, which is how clients of Gitea do. found is false when there is no Authorization at all; more than one, or one of
 // another form, is an error, because two readers could take it for two callers.
 func bearer(r *http.Request, basic bool) (text string, found bool, err error) {
 	lines := r.Header.Values("Authorization")
@@ -56,12 +56,15 @@ func bearer(r *http.Request, basic bool) (text string, found bool, err error) {
 	if strings.EqualFold(scheme, "Bearer") {
 		return strings.TrimSpace(rest), true, nil
 	}
+	if basic && strings.EqualFold(scheme, "token") {
+		return strings.TrimSpace(rest), true, nil
+	}
 	if !basic {
 		return "", true, remit.Errorf(remit.Unauthenticated, "the Authorization header is not Bearer, which is what Remit expects here")
 	}
 	_, password, ok := r.BasicAuth()
 	if !ok {
-		return "", true, remit.Errorf(remit.Unauthenticated, "the Authorization header is neither Bearer nor Basic, which are what Remit expects here")
+		return "", true, remit.Errorf(remit.Unauthenticated, "the Authorization header is neither Bearer nor Basic nor token, which are what Remit expects here")
 	}
 	return password, true, nil
 }

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/rand"
 	"crypto/subtle"
 	"crypto/x509"
 	"net/http"
@@ -32,6 +33,11 @@ type TokensConfig struct {
 	Instances Instances
 	Life      time.Duration // 0: TokenLife
 	Now       func() time.Time
+	// Base is https://HOST:PORT, as clients name this server: what the DPoP proofs of CI jobs must be made for. Without it
+	// there are none.
+	Base string
+	// Key is this server's, and the same after a restart, so that CI jobs outlive one; random by default.
+	Key [32]byte
 }
 
 // Tokens are the bearer tokens of instances, in memory only: after a restart each launcher asks for new ones.
@@ -40,6 +46,9 @@ type Tokens struct {
 	instances Instances
 	life      time.Duration
 	now       func() time.Time
+	base      string
+	key       [32]byte
+	proofs    *Proofs
 
 	mu     sync.Mutex
 	byHash map[remit.Digest]token
@@ -68,13 +77,21 @@ func NewTokens(c TokensConfig) *Tokens {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Tokens{domain: c.Domain, instances: c.Instances, life: c.Life, now: c.Now,
+	if c.Key == [32]byte{} {
+		_, _ = rand.Read(c.Key[:]) // never fails
+	}
+	return &Tokens{domain: c.Domain, instances: c.Instances, life: c.Life, now: c.Now, base: c.Base, key: c.Key, proofs: NewProofs(c.Now),
 		byHash: make(map[remit.Digest]token), of: make(map[remit.ID][]remit.Digest)}
 }
 
 // Issue gives whoever proves the instance's secret a new token for one gateway. Tokens issued before stay good until
 // their own time is over, so that a renewal cuts nothing off.
 func (t *Tokens) Issue(instance remit.ID, secret [32]byte, gateway string) (Token, error) {
+	return t.IssueFor(instance, secret, gateway, t.life)
+}
+
+// IssueFor is Issue for a token that is good for life, at most as long as others are.
+func (t *Tokens) IssueFor(instance remit.ID, secret [32]byte, gateway string, life time.Duration) (Token, error) {
 	if !plain(gateway, "-/") {
 		return Token{}, remit.Errorf(remit.BadRequest, "%q is not the name of a gateway", gateway)
 	}
@@ -97,7 +114,7 @@ func (t *Tokens) Issue(instance remit.ID, secret [32]byte, gateway string) (Toke
 		delete(t.byHash, old[0])
 		old = old[1:]
 	}
-	notAfter := now.Add(t.life)
+	notAfter := now.Add(min(life, t.life))
 	t.of[instance] = append(slices.Clone(old), hash)
 	t.byHash[hash] = token{caller: caller, gateway: gateway, notAfter: notAfter}
 	return Token{Text: text, NotAfter: notAfter}, nil
@@ -150,19 +167,29 @@ type Authenticator struct {
 
 // Authenticate returns the caller only while the instance is live. Its errors have the code Unauthenticated.
 func (a *Authenticator) Authenticate(r *http.Request) (remit.Caller, error) {
-	text, hasToken, err := bearer(r, true)
+	job, isJob, err := a.tokens.ByProof(r)
 	if err != nil {
 		return remit.Caller{}, err
+	}
+	text, hasToken := "", isJob
+	if !isJob {
+		if text, hasToken, err = bearer(r, true); err != nil {
+			return remit.Caller{}, err
+		}
 	}
 	hasCert := r.TLS != nil && len(r.TLS.PeerCertificates) > 0
 	if !hasToken && !hasCert {
 		return remit.Caller{}, remit.Errorf(remit.Unauthenticated, "nobody proved who is calling; run the command under `remit run`, which gives it a token")
 	}
 	var caller remit.Caller
-	if hasToken {
-		if caller, err = a.byToken(text); err != nil {
-			return remit.Caller{}, err
-		}
+	switch {
+	case isJob:
+		caller, err = a.byProof(job)
+	case hasToken:
+		caller, err = a.byToken(text)
+	}
+	if err != nil {
+		return remit.Caller{}, err
 	}
 	if !hasCert {
 		return caller, nil

@@ -90,6 +90,7 @@ func TestTokens(t *testing.T) {
 	}{
 		"a token as Bearer":                           {withBearer(one), ""},
 		"a token as Bearer in lower case":             {request(func(r *http.Request) { r.Header.Set("Authorization", "bearer "+one) }), ""},
+		"a token as clients of forges send it":        {request(func(r *http.Request) { r.Header.Set("Authorization", "token "+one) }), ""},
 		"a token as the password of Basic":            {request(func(r *http.Request) { r.SetBasicAuth("x", one) }), ""},
 		"a token as a password without a user":        {request(func(r *http.Request) { r.SetBasicAuth("", one) }), ""},
 		"nothing":                                     {request(func(*http.Request) {}), "remit run"},

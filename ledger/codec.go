@@ -162,6 +162,15 @@ func compileStruct(t reflect.Type, depth int) (*codec, error) {
 			}
 			return b, nil
 		},
+		// A struct is empty if all of it is; no list and an empty list are one thing here too.
+		empty: func(v reflect.Value) bool {
+			for i := range members {
+				if m := &members[i]; m.empty != nil && !m.empty(v.Field(m.index)) || m.empty == nil && !v.Field(m.index).IsZero() {
+					return false
+				}
+			}
+			return true
+		},
 	}, nil
 }
 

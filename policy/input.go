@@ -24,7 +24,7 @@ func newInput(f authority.Facts) *input {
 		str("org", f.Org), str("profile", f.Profile), num("minute", f.Minute), str("gateway", f.Gateway),
 		obj("agent", str("name", f.Agent.Name), str("function", f.Agent.Function), str("owner", f.Agent.Owner)),
 		obj("task", str("id", f.Task.ID), str("requester", f.Task.Requester), envelope(f.Task.Envelope),
-			num("open_holds", f.Task.OpenHolds)),
+			num("open_holds", f.Task.OpenHolds), str("parent", f.Task.Parent), inputs(f.Task.Inputs), boolean("delegated", f.Task.Delegated), num("depth", f.Task.Depth)),
 		obj("instance", str("id", f.Instance.ID), str("confinement", f.Instance.Confinement), str("launcher", f.Instance.Launcher), boolean("ungoverned", f.Instance.Ungoverned)),
 		num("bytes", f.Bytes),
 	}
@@ -59,7 +59,8 @@ func stepTerm(s *authority.StepView) *ast.Term {
 		str("ref", s.Ref), str("default_branch", s.DefaultBranch), str("op", s.Op), num("commits", s.Commits),
 		[2]*ast.Term{key("paths"), changes(s.Paths)}, [2]*ast.Term{key("pinned"), changes(s.Pinned)},
 		[2]*ast.Term{key("protected"), patterns(s.Protected)},
-		boolean("outside_envelope", s.OutsideEnvelope), boolean("runs", s.Runs))
+		boolean("outside_envelope", s.OutsideEnvelope), boolean("runs", s.Runs),
+		str("child_function", s.ChildFunction), str("child_zone", s.ChildZone), boolean("debt", s.Debt))
 }
 
 func changes(list []remit.PathChange) *ast.Term {
@@ -88,6 +89,17 @@ func changes(list []remit.PathChange) *ast.Term {
 		terms[i] = ast.ObjectTerm(m...)
 	}
 	return ast.ArrayTerm(terms...)
+}
+
+func inputs(list []remit.Input) [2]*ast.Term {
+	if list == nil {
+		return [2]*ast.Term{key("inputs"), ast.NullTerm()}
+	}
+	terms := make([]*ast.Term, len(list))
+	for i, in := range list {
+		terms[i] = ast.ObjectTerm(str("resource", in.Resource), str("id", in.ID))
+	}
+	return [2]*ast.Term{key("inputs"), ast.ArrayTerm(terms...)}
 }
 
 func envelope(e remit.Envelope) [2]*ast.Term {

@@ -47,7 +47,7 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		{"old Rego", "package remit.any\ndeny[x] { x := 1 }", "p.rego:2:"},
 		{"an empty module", "# nothing\n", "p.rego: the module is empty; it begins with `package"},
 		{"an action that is not in the catalogue", "package remit.source.pull\ndeny contains 1 if true",
-			"p.rego:1:1: package remit.source.pull judges nothing (the catalogue has source.read, source.push, source.merge); write"},
+			"p.rego:1:1: package remit.source.pull judges nothing (the catalogue has source.read, source.push, source.propose, source.merge); write"},
 		{"another name space", "package acme.rules\ndeny contains 1 if true", "p.rego:1:1: package acme.rules judges nothing; write"},
 		{"below an action", "package remit.source.push.more\ndeny contains 1 if true", "judges nothing"},
 		{"a package without a verdict", "package remit.any\ndenied contains 1 if true", "p.rego:1:1: package remit.any has neither deny nor hold"},

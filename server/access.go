@@ -212,6 +212,10 @@ func (s *Server) card(ctx context.Context, k carded, x *engine.Explanation, d fo
 			}
 		}
 		v.Changes = readable(d.With(fresh), x.Result.Changes)
+	case *authority.AbandonLease:
+		v.Steps = append(v.Steps, remit.Step{Action: "control.lease", Resource: "control:leases"})
+		v.By = d.Name(k.By)
+		v.Sentence = "give up lease " + string(cmd.Lease) + ": " + s.text(ctx, cmd.Reason)
 	}
 	if k.Outcome != "" && k.Task != "" {
 		came, err := s.cfg.Follow.Came(ctx, k.Task, k.Decision, k.ID)
@@ -336,14 +340,17 @@ func (s *Server) CompleteControl(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		set, ok := cmd.(*authority.ApplySet)
-		if !ok {
+		switch held := cmd.(type) {
+		case *authority.ApplySet:
+			held.Access = id
+		case *authority.AbandonLease:
+			held.Access = id
+		default:
 			s.cfg.Slog.Error("an approved control step has no command any more", "access", id, "entry", entry)
 			s.stuck[id] = setEntry
 			continue
 		}
-		set.Access = id
-		if _, err := s.cfg.Engine.Do(ctx, set); err != nil {
+		if _, err := s.cfg.Engine.Do(ctx, cmd); err != nil {
 			// What came into force in between contradicts the set: it stays as it is until it expires.
 			s.cfg.Slog.Error("an approved control step cannot be completed", "access", id, "err", err)
 			s.stuck[id] = setEntry

@@ -13,6 +13,7 @@ import (
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
 	"github.com/remit-dev/remit/engine"
+	"github.com/remit-dev/remit/identity"
 )
 
 // instanceScheme is how an instance's launcher proves itself: Remit-Instance ID:SECRET, the secret in base64url.
@@ -29,7 +30,9 @@ func (s *Server) authenticate(rt route, c *call) error {
 	switch {
 	case rt.auth == anyone:
 		return nil
-	case rt.auth == instance, rt.auth == either && strings.EqualFold(scheme, instanceScheme):
+	case rt.auth == executor:
+		return s.authExecutor(c)
+	case rt.auth == instance, rt.auth == either && (strings.EqualFold(scheme, instanceScheme) || strings.EqualFold(scheme, identity.DPoPHeader)):
 		return s.authInstance(rt, c)
 	}
 	session, err := s.cfg.Sessions.Authenticate(c.r)
@@ -54,7 +57,7 @@ func refuseInstances(r *http.Request) error {
 	}
 	for _, line := range r.Header.Values("Authorization") {
 		scheme, value, _ := strings.Cut(line, " ")
-		if strings.EqualFold(scheme, instanceScheme) || strings.EqualFold(scheme, "Basic") || strings.HasPrefix(strings.TrimSpace(value), "remit_") {
+		if strings.EqualFold(scheme, instanceScheme) || strings.EqualFold(scheme, "Basic") || strings.EqualFold(scheme, identity.DPoPHeader) || strings.HasPrefix(strings.TrimSpace(value), "remit_") {
 			return remit.Errorf(remit.Forbidden, "this is for people, and the call shows the credential of an instance")
 		}
 	}
@@ -63,6 +66,13 @@ func refuseInstances(r *http.Request) error {
 
 // authInstance checks the secret in constant time. Who does not know it learns nothing: not whether the instance exists.
 func (s *Server) authInstance(rt route, c *call) error {
+	if job, ok, err := s.cfg.Tokens.ByProof(c.r); ok {
+		if err == nil && !job.Live && !rt.dying {
+			err = remit.Errorf(remit.NotLive, "instance %s has ended", job.Instance)
+		}
+		c.instance, c.task, c.job = job.Instance, job.Caller.Task, &job
+		return err
+	}
 	lines := c.r.Header.Values("Authorization")
 	refused := remit.Errorf(remit.Unauthenticated, "nobody proved to be a running instance; `remit run` starts one")
 	if len(lines) != 1 || len(lines[0]) > 1024 {

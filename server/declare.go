@@ -103,6 +103,12 @@ func (s *Server) declare(ctx context.Context, in remit.Declarations, dry bool) (
 		for name, u := range st.Upstreams {
 			d.texts["upstream "+name] = u.Spec
 		}
+		for name, e := range st.Environments {
+			d.texts["environment "+name] = e.Spec
+		}
+		for name, x := range st.Secrets {
+			d.texts["secret "+name] = x.Spec
+		}
 	})
 	for _, step := range []func(remit.Declarations) error{d.people, d.groups, d.agents, d.places} {
 		if err := step(in); err != nil {
@@ -213,7 +219,7 @@ func (d *declaring) agents(in remit.Declarations) error {
 			return err
 		}
 		declared := remit.AgentDeclared{Name: a.Name, Function: a.Function, Owner: owner, Text: text,
-			Requesters: some(a.Requesters), Entitlements: scopes(a.Entitlements), MayRequest: some(a.MayRequest)}
+			Requesters: some(a.Requesters), Entitlements: scopes(a.Entitlements), MayRequest: some(a.MayRequest), Jobs: some(a.Jobs)}
 		if declared.Expires, err = date(path+".expires", a.Expires); err != nil {
 			return err
 		}
@@ -244,7 +250,7 @@ func (d *declaring) places(in remit.Declarations) error {
 			return wrong(fmt.Sprintf("repositories[%d].effects", i), "a repository says what a push sets off: a list, or `none`")
 		}
 		declared := remit.RepositoryDeclared{Name: r.Name, Path: r.Path, DefaultBranch: r.DefaultBranch,
-			Approvers: some(r.Approvers), Protected: some(r.Protected), Effects: some(*r.Effects)}
+			Approvers: some(r.Approvers), Protected: some(r.Protected), Effects: some(*r.Effects), Artifacts: some(r.Artifacts), Reviews: r.Reviews}
 		for j := range declared.Effects {
 			declared.Effects[j].Runs = some(declared.Effects[j].Runs)
 		}
@@ -254,7 +260,32 @@ func (d *declaring) places(in remit.Declarations) error {
 		d.set.Repositories = append(d.set.Repositories, declared)
 	}
 	for _, e := range in.Environments {
-		d.set.Environments = append(d.set.Environments, remit.EnvironmentDeclared{Name: e.Name, Tier: e.Tier, Approvers: some(e.Approvers)})
+		declared := remit.EnvironmentDeclared{Name: e.Name, Tier: e.Tier, Approvers: some(e.Approvers), Artifacts: some(e.Artifacts),
+			Evidence: some(e.Evidence), Rollback: some(e.Rollback)}
+		if e.Target != nil {
+			spec, err := json.Marshal(e.Target)
+			if err != nil {
+				return err
+			}
+			declared.Upstream = e.Target.Upstream
+			if declared.Spec, err = d.commit(d.texts["environment "+e.Name], spec); err != nil {
+				return err
+			}
+		}
+		d.set.Environments = append(d.set.Environments, declared)
+	}
+	for _, x := range in.Secrets {
+		declared := remit.SecretDeclared{Name: x.Name, Zone: remit.Zone(x.Zone), Approvers: some(x.Approvers)}
+		if x.Send != nil {
+			spec, err := json.Marshal(x.Send)
+			if err != nil {
+				return err
+			}
+			if declared.Spec, err = d.commit(d.texts["secret "+x.Name], spec); err != nil {
+				return err
+			}
+		}
+		d.set.Secrets = append(d.set.Secrets, declared)
 	}
 	for _, b := range in.Boundaries {
 		d.set.Boundaries = append(d.set.Boundaries, remit.BoundaryDeclared{Name: b.Name, Seal: some(b.Seal), Functions: some(b.Functions)})
@@ -389,7 +420,7 @@ func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 	d := s.people(ctx)
 	var policy remit.Digest
 	specs := map[string]remit.Digest{}
-	purposes := map[string]remit.Digest{}
+	purposes, targets, senders := map[string]remit.Digest{}, map[string]remit.Digest{}, map[string]remit.Digest{}
 	s.view(func(st *authority.State) {
 		policy = st.Policy
 		for _, p := range st.People {
@@ -417,7 +448,7 @@ func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 			}
 			purposes[name] = a.Text
 			out.Agents = append(out.Agents, remit.Agent{Name: name, Function: a.Function, Owner: d.Name(a.Owner), Requesters: some(a.Requesters),
-				Expires: dateText(a.Expires), Review: dateText(a.Review), Entitlements: scopes(a.Entitlements), MayRequest: some(a.MayRequest)})
+				Expires: dateText(a.Expires), Review: dateText(a.Review), Entitlements: scopes(a.Entitlements), MayRequest: some(a.MayRequest), Jobs: some(a.Jobs)})
 		}
 		for name, u := range st.Upstreams {
 			specs[name] = u.Spec
@@ -425,14 +456,20 @@ func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 		for _, r := range st.Repositories {
 			effects := append([]remit.Effect{}, r.Effects...)
 			declared := remit.Repository{Name: r.Name, Path: r.Path, DefaultBranch: r.DefaultBranch, Approvers: some(r.Approvers),
-				Protected: some(r.Protected), Effects: &effects}
+				Protected: some(r.Protected), Effects: &effects, Artifacts: some(r.Artifacts), Reviews: r.Reviews}
 			if declared.Path == defaultPath(r.Name) {
 				declared.Path = ""
 			}
 			out.Repositories = append(out.Repositories, declared)
 		}
 		for _, e := range st.Environments {
-			out.Environments = append(out.Environments, remit.Environment{Name: e.Name, Tier: e.Tier, Approvers: some(e.Approvers)})
+			targets[e.Name] = e.Spec
+			out.Environments = append(out.Environments, remit.Environment{Name: e.Name, Tier: e.Tier, Approvers: some(e.Approvers),
+				Artifacts: some(e.Artifacts), Evidence: some(e.Evidence), Rollback: some(e.Rollback)})
+		}
+		for _, x := range st.Secrets {
+			senders[x.Name] = x.Spec
+			out.Secrets = append(out.Secrets, remit.Secret{Name: x.Name, Zone: string(x.Zone), Approvers: some(x.Approvers)})
 		}
 		for _, b := range st.Boundaries {
 			out.Boundaries = append(out.Boundaries, remit.Boundary{Name: b.Name, Seal: some(b.Seal), Functions: some(b.Functions)})
@@ -440,6 +477,24 @@ func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 	})
 	for i := range out.Agents {
 		out.Agents[i].Purpose = s.text(ctx, purposes[out.Agents[i].Name])
+	}
+	for i := range out.Environments {
+		e := &out.Environments[i]
+		if spec := targets[e.Name]; !spec.IsZero() {
+			e.Target = &remit.Target{}
+			if err := s.spec(ctx, spec, e.Target); err != nil {
+				return out, err
+			}
+		}
+	}
+	for i := range out.Secrets {
+		x := &out.Secrets[i]
+		if spec := senders[x.Name]; !spec.IsZero() {
+			x.Send = &remit.Sender{}
+			if err := s.spec(ctx, spec, x.Send); err != nil {
+				return out, err
+			}
+		}
 	}
 	for name := range specs {
 		u, err := s.upstream(ctx, specs[name])
@@ -462,17 +517,23 @@ func sortDeclarations(d *remit.Declarations) {
 	slices.SortFunc(d.Upstreams, func(a, b remit.Upstream) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Repositories, func(a, b remit.Repository) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Environments, func(a, b remit.Environment) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(d.Secrets, func(a, b remit.Secret) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Boundaries, func(a, b remit.Boundary) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // upstream reads the declaration behind a commitment.
 func (s *Server) upstream(ctx context.Context, spec remit.Digest) (u remit.Upstream, err error) {
+	return u, s.spec(ctx, spec, &u)
+}
+
+// spec reads what a commitment of a declaration stands for.
+func (s *Server) spec(ctx context.Context, spec remit.Digest, v any) error {
 	b, ok := s.cfg.Engine.Text(ctx, spec)
 	if !ok {
-		return u, remit.Errorf(remit.Internal, "the declaration of an upstream is gone")
+		return remit.Errorf(remit.Internal, "the declaration of an upstream or a target is gone; apply it again")
 	}
-	if err := remit.DecodeStrict(bytes.NewReader(b), remit.MaxPayload, &u); err != nil {
-		return u, remit.Errorf(remit.Internal, "the declaration of an upstream cannot be read: %w", err)
+	if err := remit.DecodeStrict(bytes.NewReader(b), remit.MaxPayload, v); err != nil {
+		return remit.Errorf(remit.Internal, "the declaration of an upstream or a target cannot be read: %w", err)
 	}
-	return u, nil
+	return nil
 }

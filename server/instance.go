@@ -80,6 +80,13 @@ func token(s *Server, c *call, in remit.TokenRequest) (remit.Token, error) {
 	if s.cfg.Mounts[in.Gateway] == nil {
 		return remit.Token{}, remit.Errorf(remit.BadRequest, "there is no gateway %.64q; there are %s", in.Gateway, strings.Join(slices.Sorted(maps.Keys(s.cfg.Mounts)), ", "))
 	}
+	if c.job != nil {
+		if !c.job.At(in.Gateway) {
+			return remit.Token{}, remit.Errorf(remit.Forbidden, "the access token is not for the gateway %.64q; ask for it in the exchange", in.Gateway)
+		}
+		t, err := s.cfg.Tokens.IssueFor(c.instance, c.job.Secret, in.Gateway, identity.BearerLife)
+		return remit.Token{Token: t.Text, NotAfter: t.NotAfter}, err
+	}
 	secret, err := secretOf(c.r)
 	if err != nil {
 		return remit.Token{}, err
@@ -173,7 +180,7 @@ func (s *Server) endUnheld(ctx context.Context) error {
 	maps.DeleteFunc(s.beats, func(id remit.ID, _ time.Time) bool { return !slices.Contains(running, id) })
 	s.mu.Unlock()
 	for _, id := range running {
-		if s.silent(id) > Lost {
+		if s.silent(id) > Lost && !s.now().Before(s.jobEnd(ctx, id)) {
 			if err := s.lose(ctx, id, true); err != nil {
 				return err
 			}

@@ -3,12 +3,15 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/identity"
 	"github.com/remit-dev/remit/server/internal/openapi"
 )
 
@@ -21,6 +24,7 @@ const (
 	admin         // a signed-in administrator
 	instance      // its launcher: Authorization: Remit-Instance ID:SECRET
 	either        // a person, or an instance about its own task
+	executor      // the executor of a zone, by the SVID of its connection
 )
 
 // route is one line of the table.
@@ -47,7 +51,9 @@ type call struct {
 	r        *http.Request
 	person   remit.ID // empty: an instance, or nobody
 	instance remit.ID
-	task     remit.ID // of instance
+	executor string            // its name
+	task     remit.ID          // of instance
+	job      *identity.ByProof // set when the instance is a CI job's
 }
 
 func (c *call) id() remit.ID { return remit.ID(c.r.PathValue("id")) }
@@ -56,6 +62,9 @@ func (c *call) id() remit.ID { return remit.ID(c.r.PathValue("id")) }
 func (c *call) who() string {
 	if c.person != "" {
 		return string(c.person)
+	}
+	if c.executor != "" {
+		return c.executor
 	}
 	return string(c.instance)
 }
@@ -141,6 +150,7 @@ func (s *Server) serve(rt route) http.Handler {
 				return err
 			}
 		}
+		s.offerNonce(w, r)
 		c := &call{w: w, r: r}
 		if err := s.authenticate(rt, c); err != nil {
 			return err
@@ -193,6 +203,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if !errors.As(err, &e) {
 		e = &remit.Error{Code: remit.Internal, Err: err}
 	}
+	var oauth *identity.OAuthError
+	if errors.As(err, &oauth) { // RFC 9449 §7.1
+		w.Header().Add("WWW-Authenticate", fmt.Sprintf("%s error=%q, algs=%q", identity.DPoPHeader, oauth.Reason, strings.Join(identity.ProofAlgs(), " ")))
+	}
 	p := remit.Problem{Code: e.Code, Detail: e.Sentence}
 	if e.Code == remit.Internal {
 		s.cfg.Slog.Error("a request failed", "method", r.Method, "path", r.URL.Path, "err", err)
@@ -214,7 +228,7 @@ func writeProblem(w http.ResponseWriter, p remit.Problem) {
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	if p.Status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="remit"`) // RFC 9110 §11.6.1: a 401 names a scheme
+		w.Header().Add("WWW-Authenticate", `Bearer realm="remit"`) // RFC 9110 §11.6.1: a 401 names a scheme
 	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(b, '\n')) // the client is gone: there is nobody to tell

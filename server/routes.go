@@ -37,7 +37,27 @@ func table() []route {
 		post(org+"/agents/{name}/resume", person, "Resume a suspended agent", changeAgent(remit.AgentActive)).inPerson(),
 		post(org+"/agents/{name}/retire", person, "Retire an agent for good", changeAgent(remit.AgentRetired)).inPerson(),
 
+		get(org+"/leases", person, "The upstream credentials that have not ended, and the debt and exposure of those that should have", listLeases).
+			asking(openapi.Param{Name: "all", Meaning: "true: also those that have ended"}),
+		get(org+"/leases/{id}/receipt", person, "How a lease ended: asked when, how, seen dead when and by which probe", leaseReceipt),
+		post(org+"/leases/{id}/abandon", admin, "Give up a lease that cannot be seen dead; a second administrator decides", abandonLease).inPerson(),
+
+		get(org+"/environments", person, "The environments: what is deployed, what waits, and what was there before", listEnvironments).asking(openapi.Param{Name: "name", Meaning: "only this one"}),
+
+		get(org+"/artifacts", person, "The artifacts that were published through Remit, newest first, at most 500", listArtifacts).asking(nameParam),
+		get(org+"/artifacts/{digest}", person, "One artifact: from what, by whom, at whose request, and where it was deployed", oneArtifact).asking(nameParam),
+		streaming(http.MethodGet, org+"/artifacts/{digest}/provenance", person, "Its SLSA provenance, signed: an in-toto statement in a DSSE envelope",
+			envelopeType, provenance).asking(nameParam),
+
+		get(org+"/secrets", person, "The declared secrets, without their values", listSecrets),
+		post(org+"/secrets/put", person, "Put a secret's value into the sealed store", putSecret).inPerson(),
+		post(org+"/secrets/remove", person, "Remove a secret's value", removeSecret).inPerson(),
+
 		post(org+"/instances", person, "Start an instance; its secret is shown once", startInstance).inPerson(),
+		streaming(http.MethodPost, org+"/oauth/token", anyone, "Token exchange (RFC 8693): the token of a CI job, in a form, with a DPoP proof, for an access token of an instance",
+			"application/json", exchange),
+		get(org+"/.well-known/oauth-authorization-server", anyone, "What the token endpoint takes (RFC 8414)", metadata),
+		get("/.well-known/oauth-authorization-server"+org, anyone, "The same, where RFC 8414 §3.1 looks for it", metadata),
 		post(org+"/instances/{id}/token", instance, "A bearer token for one gateway", token),
 		post(org+"/instances/{id}/svid", instance, "An X.509-SVID for the key of a certificate request", svid),
 		streaming(http.MethodPost, org+"/instances/{id}/hold", instance,
@@ -57,6 +77,19 @@ func table() []route {
 		streaming(http.MethodGet, org+"/log/entries", person, "Entries of the log as JSON lines", "application/x-ndjson", logEntries).
 			asking(openapi.Param{Name: "from", Meaning: "the first entry, counted from 0"}, openapi.Param{Name: "follow", Meaning: "true: wait for more"}),
 		streaming(http.MethodGet, org+"/log/bundle", admin, "The log as a bundle that can be verified offline", "application/octet-stream", bundle),
+		post(org+"/executors", admin, "Give the executor of a zone its first SVID", enrolExecutor).inPerson(),
+		post(org+"/executor/svid", executor, "The next SVID of the calling executor", renewExecutor),
+		post(org+"/executor/next", executor, "An approved order of the caller's zone, once there is one, or nothing after half a minute", nextOrder),
+		post(org+"/executor/claim", executor, "Have an approved order judged again, and a permit for it", claimOrder),
+		post(org+"/executor/redeem", executor, "Spend a permit: from here on the order is being carried out", redeemPermit),
+		post(org+"/executor/lease", executor, "The upstream credential of an attempt, once", leaseSecret),
+		post(org+"/executor/secret", executor, "A secret that the target of an attempt declares", useSecret),
+		post(org+"/executor/revoked", executor, "Whether the authority of an attempt has ended, once it has, or after half a minute", revokedAttempt),
+		post(org+"/executor/record", executor, "What came of an attempt", recordOutcome),
+		post(org+"/executor/unfinished", executor, "The attempts of the caller without an outcome", unfinishedOrders),
+		post(org+"/executor/environment", executor, "Where an environment is deployed", placeOf),
+		get(org+"/admission-webhook", admin, "What a cluster needs to ask this server what it may run", admissionWebhook).asking(openapi.Param{Name: "environment", Meaning: "its name"}),
+
 		get(org+"/policy", person, "The policy in force", policyInForce),
 		post(org+"/policy/try", admin, "Judge past requests again under another policy", tryPolicy),
 	}
@@ -86,6 +119,8 @@ func OpenAPI() []byte {
 			d.Callers = []string{"instance"}
 		case either:
 			d.Callers = []string{"person", "instance"}
+		case executor:
+			d.Callers = []string{"executor"}
 		}
 		if r.interactive {
 			d.Notes = append(d.Notes, "Refuses calls that show an instance's credential.")

@@ -48,13 +48,23 @@ type Config struct {
 	Tokens   *identity.Tokens   // of instances
 	Bundles  Bundles
 	Log      Log
+	Secrets  Secrets
 	Base     string   // https://HOST:PORT, as clients name this server
 	Key      [32]byte // of this server: for digests of peers' addresses and links to cards; the same after a restart
 
+	Jobs    Jobs                    // makes CI jobs instances; Engine
 	Version string                  // what Health says; dev
 	Mounts  map[string]http.Handler // by name: git is served under /v1/orgs/{org}/git/ and does its own authentication; none
 	Clock   identity.Clock          // that of the machine
 	Slog    *slog.Logger            // discards
+
+	// Executors serves executors in other processes, Places says where they deploy to and which namespaces are governed,
+	// AttemptSecrets has the secrets that targets declare; none.
+	Executors      Executors
+	Places         Places
+	AttemptSecrets AttemptSecrets
+
+	Attestor Attestor // signs provenance; none
 }
 
 // Server is the API. Make one with New.
@@ -69,9 +79,13 @@ type Server struct {
 	beats  map[remit.ID]time.Time // when each instance was last heard of; soft state
 	closed chan struct{}
 
+	seats     seats
 	begun     time.Time
+	issuers   *identity.Issuers
+	failures  failures                      // of exchanges
 	control   sync.Mutex                    // one completion of control steps at a time; guards stuck
 	stuck     map[remit.ID]remit.EntryIndex // approvals that could not be completed under the set of that entry
+	secrets   sync.Mutex                    // one value is put at a time
 	cards     sync.Mutex
 	explained map[remit.EntryIndex]*engine.Explanation // by the decision that a card is of; guarded by cards
 }
@@ -95,6 +109,9 @@ func New(c Config) *Server {
 		c.Base == "" || c.Key == [32]byte{} {
 		panic("server: a required member of Config is not set")
 	}
+	if c.Jobs == nil {
+		c.Jobs = c.Engine
+	}
 	if c.Version == "" {
 		c.Version = "dev"
 	}
@@ -106,7 +123,7 @@ func New(c Config) *Server {
 	}
 	s := &Server{cfg: c, mux: http.NewServeMux(), heavy: make(chan struct{}, maxHeavy), polls: map[string]int{},
 		beats: map[remit.ID]time.Time{}, closed: make(chan struct{}), begun: c.Clock.Now(), explained: map[remit.EntryIndex]*engine.Explanation{},
-		stuck: map[remit.ID]remit.EntryIndex{}}
+		stuck: map[remit.ID]remit.EntryIndex{}, issuers: identity.NewIssuers(c.Clock.Now)}
 	for _, r := range table() {
 		s.mux.Handle(r.method+" "+r.path, s.serve(r))
 	}
@@ -167,6 +184,7 @@ func (s *Server) mounted(h http.Handler) http.Handler {
 		if err := s.checkOrg(r); err != nil {
 			return err
 		}
+		s.offerNonce(w, r)
 		h.ServeHTTP(w, r)
 		return nil
 	})

@@ -86,10 +86,18 @@ func (s *Server) tasks(ctx context.Context, which func(*authority.Task) bool) ([
 		}
 		slices.SortFunc(found, func(a, b *authority.Task) int { return cmp.Compare(b.Entry, a.Entry) })
 		for _, t := range found[:min(len(found), maxTasks)] {
-			out = append(out, remit.TaskView{ID: t.ID, Status: t.Status, Live: st.TaskLive(t.ID, now.UnixNano()), Agent: t.Agent,
+			v := remit.TaskView{ID: t.ID, Status: t.Status, Live: st.TaskLive(t.ID, now.UnixNano()), Agent: t.Agent,
 				Requester: d.Name(t.Requester), Grant: scopes(t.Grant), Envelope: t.Envelope, Budget: t.Budget, Decisions: t.Used.Decisions,
 				Bytes: t.Used.Bytes, Deadline: time.Unix(0, t.Deadline).UTC(), Parent: t.Parent, Branch: branch(t.ID),
-				Holds: st.HoldsOf(t.ID), Instances: st.InstancesOf(t.ID), Entry: t.Entry, Ungoverned: slices.Clone(t.Ungoverned)})
+				Holds: st.HoldsOf(t.ID), Instances: st.InstancesOf(t.ID), Entry: t.Entry, Ungoverned: slices.Clone(t.Ungoverned),
+				Inputs: slices.Clone(t.Inputs), Delegated: t.Delegated}
+			if a := st.Agents[t.Agent]; a != nil {
+				v.Function = a.Function
+			}
+			if d := t.Deploy; d.Environment != "" {
+				v.Deploy = &d
+			}
+			out = append(out, v)
 			intents = append(intents, t.Intent)
 		}
 	})
@@ -139,13 +147,42 @@ func endTask(to remit.TaskStatus) func(*Server, *call, remit.EndRequest) (none, 
 	}
 }
 
-func trace(s *Server, c *call) (out remit.Trace, err error) {
-	ctx := c.r.Context()
-	if out.Task, err = s.task(ctx, c.id()); err != nil {
+// maxTrace is how many tasks one story has: a task, and those that came of it.
+const maxTrace = 200
+
+func trace(s *Server, c *call) (remit.Trace, error) {
+	left := maxTrace
+	return s.trace(c.r.Context(), c.id(), s.people(c.r.Context()), &left)
+}
+
+func (s *Server) trace(ctx context.Context, id remit.ID, d follow.Directory, left *int) (out remit.Trace, err error) {
+	*left--
+	if out.Task, err = s.task(ctx, id); err != nil {
 		return out, err
 	}
-	out.Steps, err = s.cfg.Follow.Trace(ctx, c.id(), s.people(ctx))
-	return out, err
+	if out.Steps, err = s.cfg.Follow.Trace(ctx, id, d); err != nil {
+		return out, err
+	}
+	var children []*authority.Task
+	s.view(func(st *authority.State) {
+		for _, t := range st.Tasks {
+			if t.Parent == id {
+				children = append(children, t)
+			}
+		}
+	})
+	slices.SortFunc(children, func(a, b *authority.Task) int { return int(a.Entry) - int(b.Entry) })
+	for _, t := range children {
+		if *left <= 0 {
+			break
+		}
+		child, err := s.trace(ctx, t.ID, d, left)
+		if err != nil {
+			return out, err
+		}
+		out.Children = append(out.Children, child)
+	}
+	return out, nil
 }
 
 // kill ends authority. It does not wait for anything: not for the log, and not for a place among the requests.

@@ -18,7 +18,6 @@ import (
 	"github.com/remit-dev/remit/authority"
 	"github.com/remit-dev/remit/broker"
 	"github.com/remit-dev/remit/engine"
-	"github.com/remit-dev/remit/executor"
 	"github.com/remit-dev/remit/gateway"
 	"github.com/remit-dev/remit/gateway/git"
 	"github.com/remit-dev/remit/identity"
@@ -96,13 +95,14 @@ func (b *bundles) Compile(ctx context.Context, files []remit.PolicyFile) (author
 type authorizer struct{ *engine.Engine }
 
 func (a authorizer) Record(ctx context.Context, at remit.Attempt, r gateway.Result) error {
-	return a.Engine.Record(ctx, at, r.Outcome, r.Code, r.Receipt)
+	return a.Engine.Record(ctx, at, r.Outcome, r.Code, r.Receipt, r.Made)
 }
 
 // credentials carries a redemption from the engine to the broker: the only way to a credential.
 type credentials struct {
-	engine *engine.Engine
-	broker *broker.Broker
+	engine  *engine.Engine
+	broker  *broker.Broker
+	secrets *secrets
 }
 
 func (c credentials) Lease(ctx context.Context, a remit.Attempt) (gateway.Credential, error) {
@@ -110,11 +110,30 @@ func (c credentials) Lease(ctx context.Context, a remit.Attempt) (gateway.Creden
 	if err != nil {
 		return nil, err
 	}
+	switch name, typ := ownResource(r); typ {
+	case "task":
+		return noCredential{}, nil
+	case "secret":
+		return secretLease{c.secrets, name}, nil
+	case "environment":
+		if targetKind(c.engine, name) == remit.KindCommand {
+			return noCredential{}, nil // what a command needs are declared secrets
+		}
+	}
 	l, err := c.broker.Lease(ctx, r)
 	if err != nil {
 		return nil, err // never a typed nil in the interface
 	}
 	return l, nil
+}
+
+// ownResource is the one resource of a redemption that Remit itself keeps: a task or a secret.
+func ownResource(r *authority.Redemption) (name, typ string) {
+	if !r.Valid() || len(r.Steps()) != 1 {
+		return "", ""
+	}
+	res := r.Steps()[0].Resource
+	return res.Name(), res.Type()
 }
 
 // upstreams finds what is declared of upstreams and repositories.
@@ -197,45 +216,6 @@ func watched(r *authority.Repository) []remit.Pattern {
 	return out
 }
 
-// orders is the engine as the executor sees it.
-type orders struct {
-	engine *engine.Engine
-}
-
-func (o orders) Next(ctx context.Context, after map[remit.ID]bool) (id remit.ID, err error) {
-	err = o.engine.Wait(ctx, func(s *authority.State) bool {
-		for a := range s.OpenHolds {
-			if acc := s.Accesses[a]; acc.Status == remit.AccessMet && acc.Task != "" && !after[a] && (id == "" || a < id) {
-				id = a
-			}
-		}
-		return id != ""
-	})
-	return id, err
-}
-
-func (o orders) Claim(ctx context.Context, access remit.ID) (executor.Claimed, remit.Decision, error) {
-	var at remit.EntryIndex
-	known := false
-	o.engine.View(func(s *authority.State) {
-		if a := s.Accesses[access]; a != nil {
-			at, known = a.Decision, true
-		}
-	})
-	if !known {
-		return executor.Claimed{}, remit.Decision{}, remit.Errorf(remit.NotFound, "there is no access request %s", access)
-	}
-	req, err := o.request(ctx, at)
-	if err != nil {
-		return executor.Claimed{}, remit.Decision{}, err
-	}
-	order := remit.Order{Caller: req.Caller, Steps: req.Steps, Body: req.Order}
-	req.Access = access
-	req.Caller = remit.Caller{Task: req.Caller.Task, Executor: executor.Source}
-	d, err := o.engine.Authorize(ctx, req)
-	return executor.Claimed{Access: access, Protocol: req.Gateway, Permit: d.Permit, Order: order}, d, err
-}
-
 // request gives back what a gateway asked in an entry.
 func (o orders) request(ctx context.Context, at remit.EntryIndex) (remit.Request, error) {
 	_, c, err := o.engine.Entry(ctx, at)
@@ -247,30 +227,6 @@ func (o orders) request(ctx context.Context, at remit.EntryIndex) (remit.Request
 		return remit.Request{}, remit.Errorf(remit.NotFound, "the work order of entry %d was erased", at)
 	}
 	return a.Request, nil
-}
-
-func (o orders) Unfinished(ctx context.Context) ([]executor.Open, error) {
-	type open struct {
-		id remit.ID
-		at remit.EntryIndex
-	}
-	var found []open
-	o.engine.View(func(s *authority.State) {
-		for id, a := range s.Attempts {
-			found = append(found, open{id, a.Decision})
-		}
-	})
-	var out []executor.Open
-	for _, f := range found {
-		req, err := o.request(ctx, f.at)
-		if err != nil && !errors.As(err, new(*remit.Error)) {
-			return nil, err
-		}
-		// What cannot be read any more has no protocol, and so is ambiguous.
-		out = append(out, executor.Open{Attempt: remit.Attempt{ID: f.id}, Protocol: req.Gateway,
-			Order: remit.Order{Caller: req.Caller, Steps: req.Steps, Body: req.Order}})
-	}
-	return out, nil
 }
 
 // signers says whose declared key signed a commit.
@@ -354,7 +310,7 @@ func (systemClock) Boot() time.Duration { return sinceBoot() }
 // transport reaches an upstream. It is made once for each declaration.
 func (u *upstreams) transport(ctx context.Context, up remit.Upstream, spec remit.Digest) (http.RoundTripper, string, error) {
 	base := strings.TrimSuffix(up.Location, "/")
-	if up.Kind == "local" {
+	if up.Kind == remit.KindLocal {
 		base = git.LocalURL
 	}
 	u.mu.Lock()
@@ -375,9 +331,9 @@ func (u *upstreams) transport(ctx context.Context, up remit.Upstream, spec remit
 
 func (u *upstreams) dial(ctx context.Context, up remit.Upstream) (http.RoundTripper, error) {
 	switch up.Kind {
-	case "local":
+	case remit.KindLocal:
 		return git.NewLocal(context.WithoutCancel(ctx), u.git, u.config, up.Location)
-	case "http":
+	case remit.KindHTTP, remit.KindGitea, remit.KindRegistry, remit.KindKubernetes:
 		c := git.RemoteConfig{URL: up.Location, Insecure: up.Insecure}
 		if up.CA != "" {
 			pem, err := os.ReadFile(up.CA)

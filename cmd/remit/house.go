@@ -10,21 +10,31 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
 	"github.com/remit-dev/remit/broker"
+	"github.com/remit-dev/remit/depend"
 	"github.com/remit-dev/remit/engine"
 	"github.com/remit-dev/remit/executor"
 	"github.com/remit-dev/remit/follow"
 	"github.com/remit-dev/remit/gateway"
+	"github.com/remit-dev/remit/gateway/change"
+	"github.com/remit-dev/remit/gateway/deploy"
 	"github.com/remit-dev/remit/gateway/git"
+	"github.com/remit-dev/remit/gateway/oci"
+	secretgw "github.com/remit-dev/remit/gateway/secret"
+	"github.com/remit-dev/remit/gateway/task"
+	"github.com/remit-dev/remit/gateway/web"
 	"github.com/remit-dev/remit/identity"
 	"github.com/remit-dev/remit/ledger"
 	"github.com/remit-dev/remit/ledger/sqlite"
 	"github.com/remit-dev/remit/policy"
+	"github.com/remit-dev/remit/seal"
+	"github.com/remit-dev/remit/secret"
 	"github.com/remit-dev/remit/server"
 )
 
@@ -42,6 +52,9 @@ type Config struct {
 	// SecondHead is where the head of the log is written a second time, to find a restored old copy at start; in Data,
 	// where it protects against accidents only.
 	SecondHead string
+	// Executors are the zones whose approved work this process carries out itself; S and B by default, and in the demo
+	// profile also P. What is left out waits for an executor of its own: remit executor.
+	Executors []remit.Zone
 	// Git is the git binary; found in PATH.
 	Git string
 	Log *slog.Logger
@@ -75,17 +88,19 @@ type House struct {
 	URL    string // base URL of the API
 	Org    remit.Org
 
-	store    *sqlite.Store
-	api      *server.Server
-	gitgw    *git.Gateway
-	packs    *packs
-	executor *executor.Executor
-	follower *follow.Follower
-	heads    *checkpoints
-	listener net.Listener
-	http     *http.Server
-	cancel   context.CancelFunc
-	group    sync.WaitGroup
+	store     *sqlite.Store
+	api       *server.Server
+	gitgw     *git.Gateway
+	packs     *packs
+	executors []*executor.Executor
+	broker    *broker.Broker
+	images    http.Handler // of registries, at /v2/
+	follower  *follow.Follower
+	heads     *checkpoints
+	listener  net.Listener
+	http      *http.Server
+	cancel    context.CancelFunc
+	group     sync.WaitGroup
 }
 
 // Open reads the data directory and wires the house. Nothing is served before Run.
@@ -183,34 +198,98 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 	prefix := "/v1/orgs/" + string(h.Org)
 	authz, who := authorizer{h.Engine}, server.Authority{Engine: h.Engine}
 	var err error
-	h.gitgw, err = git.New(ctx, git.Config{Prefix: prefix + "/git", Repos: ups, Blobs: h.packs, Provenance: h.follower,
+	h.gitgw, err = git.New(ctx, git.Config{Prefix: prefix + "/git", Repos: ups, Blobs: h.packs, Explainer: depend.Explainer{}, Provenance: h.follower,
 		Signers: signers{who}, Git: h.Git, Dir: l.at("git"), Agent: "remit/" + version, Log: h.Log,
 		Preview: func(ctx context.Context, r remit.Request) (remit.Decision, error) { return authz.Authorize(ctx, r) }})
 	if err != nil {
 		return err
 	}
-	tokens := identity.NewTokens(identity.TokensConfig{Domain: h.CA.TrustDomain(), Instances: who, Now: time.Now})
-	sessions, err := identity.NewSessions(h.URL, h.Org, who, time.Now)
-	if err != nil {
-		return err
-	}
-	creds := credentials{h.Engine, broker.New(ups)}
-	pipeline := func(name string) *gateway.Pipeline {
-		return &gateway.Pipeline{Authn: tokens.Authenticator(name), Authz: authz, Creds: creds, Log: h.Log}
-	}
-	h.executor = &executor.Executor{Orders: orders{h.Engine}, Pipeline: pipeline(executor.Source), Log: h.Log,
-		Protocols: map[string]gateway.Protocol{"gateway/git": h.gitgw, "probe": gateway.Probe{}}}
-	probe := pipeline("probe")
 	key, err := readKey(l.serverKey())
 	if err != nil {
 		return err
 	}
+	tokens := identity.NewTokens(identity.TokensConfig{Domain: h.CA.TrustDomain(), Instances: who, Now: time.Now, Base: h.URL, Key: key})
+	sessions, err := identity.NewSessions(h.URL, h.Org, who, time.Now)
+	if err != nil {
+		return err
+	}
+	box, err := seal.New(l.at("seal"))
+	if err != nil {
+		return err
+	}
+	store, err := secret.Open(l.at("secrets"), box)
+	if err != nil {
+		return err
+	}
+	named := &secrets{engine: h.Engine, store: store}
+	where := places{h.Engine, ups}
+	known, err := newRegistries(ups, h.Engine, h.Org, l.at(filepath.Join("keys", "registry.key")))
+	if err != nil {
+		return err
+	}
+	if h.broker, err = h.openBroker(ups, where, known, box); err != nil {
+		return err
+	}
+	creds := credentials{h.Engine, h.broker, named}
+	pipeline := func(name string) *gateway.Pipeline {
+		return &gateway.Pipeline{Authn: tokens.Authenticator(name), Authz: authz, Creds: creds, Log: h.Log}
+	}
+	signed, err := newAttestor(h.Org, l.at(filepath.Join("keys", "attest.key")))
+	if err != nil {
+		return err
+	}
+	tasks := task.Gateway{Tasks: children{h.Engine}}
+	changes := &change.Gateway{Git: h.gitgw, Push: h.gitgw, Now: time.Now}
+	uses := &secretgw.Gateway{Places: named, Answers: &secretgw.Answers{Now: time.Now}}
+	forge, err := web.New(web.Config{Prefix: prefix + "/forge", Forges: forges{ups}, Git: h.gitgw, Log: h.Log})
+	if err != nil {
+		return err
+	}
+	images, err := oci.New(oci.Config{Registries: known, Publications: known, Realm: h.URL + prefix + "/registry/token",
+		Service: strings.TrimPrefix(h.URL, "https://"), Keys: known.signer.Keys(), Log: h.Log})
+	if err != nil {
+		return err
+	}
+	deployer, err := deploy.New(deploy.Config{Environments: where, Secrets: named, Observer: observer, Dir: l.at("deploy")})
+	if err != nil {
+		return err
+	}
+	protocols := map[string]gateway.Protocol{"gateway/git": h.gitgw, "probe": gateway.Probe{}, task.Name: tasks, change.Name: changes,
+		secretgw.Name: uses, web.Name: forge, oci.Name: images, deploy.Name: deployer}
+	if h.Executors == nil {
+		h.Executors = []remit.Zone{remit.ZoneSource, remit.ZoneBuild}
+		h.Engine.View(func(s *authority.State) {
+			if s.Profile == remit.Demo {
+				h.Executors = append(h.Executors, remit.ZoneProduction)
+			}
+		})
+	}
+	for _, zone := range h.Executors {
+		name := authority.ExecutorOf(zone)
+		h.executors = append(h.executors, &executor.Executor{Orders: orders{h.Engine}.of(name), Pipeline: pipeline(name), Protocols: protocols, Log: h.Log})
+	}
+	through := func(name string, proto gateway.Protocol) http.Handler {
+		p := pipeline(name)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.Handle(proto, w, r) })
+	}
+	registry := http.NewServeMux()
+	registry.Handle(prefix+"/registry/token", images.TokenHandler(tokens.Authenticator(oci.Name)))
+	registry.Handle(prefix+"/registry/keys", images.KeysHandler())
+	h.images = images.Handler(pipeline(oci.Name))
 	h.api = server.New(server.Config{
 		Engine: h.Engine, Follow: h.follower, CA: h.CA, Sessions: sessions, Tokens: tokens, Bundles: policies,
-		Log: logbook{h, blobs, policies}, Base: h.URL, Key: key, Version: version, Slog: h.Log,
+		Log: logbook{h, blobs, policies}, Secrets: store, Base: h.URL, Key: key, Version: version, Slog: h.Log,
+		Executors: newFar(h.Engine, where, creds, authz), Places: where, AttemptSecrets: named, Attestor: signed,
 		Mounts: map[string]http.Handler{
-			"git":   h.gitgw.Handler(pipeline("git")),
-			"probe": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { probe.Handle(gateway.Probe{}, w, r) }),
+			"git":         h.gitgw.Handler(pipeline("git")),
+			"forge":       forge.Handler(pipeline("forge")),
+			"probe":       through("probe", gateway.Probe{}),
+			task.Name:     through(task.Name, tasks),
+			change.Name:   through(change.Name, changes),
+			secretgw.Name: uses.Handler(pipeline(secretgw.Name), named),
+			"registry":    registry,
+			oci.Name:      http.NotFoundHandler(), // clients know a registry at the root of a host only: /v2/
+			"admission":   h.admission(),
 		},
 	})
 	return nil
@@ -276,15 +355,23 @@ func (h *House) Run(ctx context.Context) error {
 	if err := h.sweepPacks(ctx); err != nil {
 		return err
 	}
-	if err := h.executor.Reconcile(ctx); err != nil {
-		h.Log.Error("finding out what became of open attempts", "err", err)
+	for _, x := range h.executors {
+		if err := x.Reconcile(ctx); err != nil {
+			h.Log.Error("finding out what became of open attempts", "err", err)
+		}
 	}
-	h.http = &http.Server{Handler: h.api, TLSConfig: tlsConfig, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+	root := http.NewServeMux()
+	root.Handle("/v2/", h.images)
+	root.Handle("/", h.api)
+	h.http = &http.Server{Handler: root, TLSConfig: tlsConfig, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(h.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx }}
-	failed := make(chan error, 4)
+	failed := make(chan error, 8)
 	h.work(ctx, failed, "follower", func(ctx context.Context) error { h.follower.Run(ctx); return nil })
-	h.work(ctx, failed, "executor", h.executor.Run)
+	for _, x := range h.executors {
+		h.work(ctx, failed, "executor", x.Run)
+	}
+	h.work(ctx, failed, "broker", h.broker.Run)
 	h.work(ctx, failed, "clock", h.tick)
 	h.work(ctx, failed, "checkpoints", func(ctx context.Context) error { return h.heads.run(ctx, h.Engine) })
 	go func() {
@@ -343,6 +430,7 @@ func (h *House) tick(ctx context.Context) error {
 			}
 		case <-every.C:
 			h.Engine.DrainKills()
+			h.openDeployments(ctx)
 			if err := h.Engine.Tick(ctx); err != nil {
 				h.Log.Error("tick", "err", err)
 			}
@@ -374,7 +462,11 @@ func (h *House) sweepPacks(ctx context.Context) error {
 		if err != nil {
 			continue
 		}
-		if d, ok := git.PackOf(req.Order); ok {
+		body := req.Order
+		if req.Gateway == change.Name {
+			body = change.PushOf(body)
+		}
+		if d, ok := git.PackOf(body); ok {
 			needed[d] = true
 		}
 	}
@@ -399,6 +491,9 @@ func (h *House) Close() {
 	h.group.Wait()
 	if h.listener != nil {
 		h.listener.Close()
+	}
+	if h.broker != nil {
+		h.broker.Close()
 	}
 	if h.gitgw != nil {
 		h.gitgw.Close()

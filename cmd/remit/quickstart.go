@@ -32,6 +32,7 @@ type quickstart struct {
 	kept  bool // the user named the directory, so it stays
 	json  bool
 	exit  bool
+	plays string // which story: push or release
 	say   *narrator
 	git   *plainGit
 	house *House
@@ -41,6 +42,7 @@ type quickstart struct {
 	branch   string
 	draft    analysis.Draft
 	people   map[string]string // name → key file
+	registry string            // host:port of the story's registry
 }
 
 func newQuickstart(a *app) *cobra.Command {
@@ -52,15 +54,20 @@ func newQuickstart(a *app) *cobra.Command {
 gateway: what is in its task passes, what is not is denied with a lesson, what runs by itself is held until a person
 approves, and the log of it all is exported and verified offline.
 
+With --story release it goes on from there: a dependency change is proposed, reviewed, merged, built, published, deployed to
+staging and to production, each step by an identity of its own and by digest, and then a bad release is rolled back.
+
 With --repo the story plays on a copy of that repository; the repository itself is never touched. It is the demo
 profile: one machine, one uid, keys of made-up people, confinement none.`,
 		Example: `  remit quickstart
+  remit quickstart --story release
   remit quickstart --repo ~/src/payments --dir ./remit-demo
   remit quickstart --exit --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return q.run(cmd.Context()) },
 	}
 	c.Flags().StringVar(&q.repo, "repo", "", "play on a copy of this repository")
+	c.Flags().StringVar(&q.plays, "story", "push", "push, or release: from a dependency change to production and back")
 	c.Flags().StringVar(&q.dir, "dir", "", "directory to make and keep; a temporary one by default")
 	c.Flags().BoolVar(&q.exit, "exit", false, "end after the story instead of serving on")
 	c.Flags().BoolVar(&q.json, "json", false, "one JSON object for each step")
@@ -70,6 +77,9 @@ profile: one machine, one uid, keys of made-up people, confinement none.`,
 func (q *quickstart) run(ctx context.Context) (err error) {
 	q.json = q.json || q.a.output == "json"
 	q.say = newNarrator(q.a, q.json)
+	if q.plays != "push" && q.plays != "release" || q.plays == "release" && q.repo != "" {
+		return usagef("--story is push or release; the story of a release plays on the sample, without --repo")
+	}
 	q.kept = q.dir != ""
 	if !q.kept {
 		if q.dir, err = os.MkdirTemp("", "remit-quickstart-"); err != nil {
@@ -88,10 +98,19 @@ func (q *quickstart) run(ctx context.Context) (err error) {
 	defer q.house.Close()
 	served := make(chan error, 1)
 	go func() { served <- q.house.Run(ctx) }()
+	if q.plays == "release" {
+		if err := q.makeTargets(ctx); err != nil {
+			return err
+		}
+	}
 	if err := q.declare(ctx); err != nil {
 		return err
 	}
-	if err := q.story(ctx); err != nil {
+	play := q.story
+	if q.plays == "release" {
+		play = q.release
+	}
+	if err := play(ctx); err != nil {
 		return err
 	}
 	if q.exit {
@@ -149,12 +168,27 @@ func (q *quickstart) prepare(ctx context.Context) error {
 	}
 	q.draft = analysis.DraftEffects(q.name, q.branch, files)
 	q.people = map[string]string{}
-	for _, p := range []string{"ana", "ben", "cem"} {
+	for _, p := range q.cast() {
 		if q.people[p], err = makeKey(filepath.Join(dir, "people"), p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// cast are the people of the story; the first is the administrator.
+func (q *quickstart) cast() []string {
+	if q.plays == "release" {
+		return []string{"ana", "ben", "cem", "dan"}
+	}
+	return []string{"ana", "ben", "cem"}
+}
+
+func (q *quickstart) agents() string {
+	if q.plays == "release" {
+		return "planner, coder, reviewer, merger, builder, releaser, deployer"
+	}
+	return "planner, coder, reviewer, releaser"
 }
 
 // repositoryName is the last part of a path, as one segment of a resource name.
@@ -264,12 +298,15 @@ func (q *quickstart) declare(ctx context.Context) error {
 
 func (q *quickstart) declarations() *remit.Declarations {
 	set := &remit.Declarations{}
-	for _, p := range []string{"ana", "ben", "cem"} {
+	for _, p := range q.cast() {
 		line, err := os.ReadFile(q.people[p] + ".pub")
 		if err != nil {
 			panic(err) // written a moment ago
 		}
 		set.People = append(set.People, remit.Person{Name: p, Keys: []string{strings.TrimSpace(string(line))}})
+	}
+	if q.plays == "release" {
+		return q.releaseDeclarations(set)
 	}
 	set.Groups = []remit.Group{{Name: "reviewers", Members: []string{"ana", "ben"}}, {Name: "operators", Members: []string{"ben", "cem"}}}
 	// The coder is entitled to every repository of the upstream; a task asks for one.
@@ -351,7 +388,7 @@ func (n *narrator) house(q *quickstart, changes int) {
 	}
 	n.printf("  the server          %s, TLS from its own CA\n", q.house.URL)
 	n.printf("  profile             %sdemo%s: one machine, one uid, %sconfinement: none%s; it shows, it does not protect\n", n.yellow, n.reset, n.yellow, n.reset)
-	n.printf("  people              ana (administrator), ben, cem; agents planner, coder, reviewer, releaser; %d declarations\n", changes)
+	n.printf("  people              ana (administrator), %s; agents %s; %d declarations\n", strings.Join(q.cast()[1:], ", "), q.agents(), changes)
 	if len(q.draft.Effects) == 0 {
 		n.printf("  effects             no workflow files, so a push sets nothing off\n")
 	}

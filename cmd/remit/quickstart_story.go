@@ -172,7 +172,7 @@ func (t *telling) tell(ctx context.Context, action string, want remit.Verdict, w
 			return line{}, fmt.Errorf("step %d went otherwise: entry %d says %s, not %s: %s", t.q.say.step, s.Entry, d.Verdict, want, d.Sentence)
 		}
 		t.seen = s.Entry
-		l := line{Actor: "agent/coder", Action: s.Action, Resource: s.Resource, Decision: d.Verdict.String(), Rules: d.Rules, Entry: s.Entry}
+		l := line{Actor: "agent/" + trace.Task.Agent, Action: s.Action, Resource: s.Resource, Decision: d.Verdict.String(), Rules: d.Rules, Entry: s.Entry}
 		if d.Executor != "" {
 			l.Actor = "remit:" + d.Executor
 		}

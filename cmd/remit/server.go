@@ -4,13 +4,18 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
+
+	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/authority"
 )
 
 func newServer(a *app) *cobra.Command {
 	c := Config{}
 	var debug bool
+	var zones []string
 	cmd := &cobra.Command{
 		Use:   "server --data DIR",
 		Short: "Serve the API and the gateways",
@@ -27,12 +32,23 @@ It stops on SIGTERM after answering what is under way. A second server on the sa
 				level = slog.LevelDebug
 			}
 			c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+			for _, z := range zones {
+				if authority.ExecutorOf(remit.Zone(z)) == "" || z == "" {
+					return usagef("--executors lists zones: S, B, P; %q is none", z)
+				}
+				c.Executors = append(c.Executors, remit.Zone(z))
+			}
 			h, err := Open(cmd.Context(), c)
 			if err != nil {
 				return err
 			}
 			defer h.Close()
 			fmt.Fprintf(a.stdout, "remit %s serves %s at %s; clients trust %s\n", version, h.Org, h.URL, layout(c.Data).roots())
+			for _, z := range []remit.Zone{remit.ZoneSource, remit.ZoneBuild, remit.ZoneProduction} {
+				if !slices.Contains(h.Executors, z) {
+					fmt.Fprintf(a.stdout, "approved work of zone %s waits for an executor of its own: remit executor enroll --zone %s\n", z, z)
+				}
+			}
 			return h.Run(cmd.Context())
 		},
 	}
@@ -41,6 +57,7 @@ It stops on SIGTERM after answering what is under way. A second server on the sa
 	cmd.Flags().StringArrayVar(&c.Names, "name", nil, "host name or address that clients use (repeatable; the first is the public one)")
 	cmd.Flags().StringVar(&c.Public, "public", "", "base URL that clients use, if it is another than the first name and port")
 	cmd.Flags().StringVar(&c.SecondHead, "second-head", "", "file on another volume for the second head of the log")
+	cmd.Flags().StringSliceVar(&zones, "executors", nil, "zones whose approved work this process carries out itself; S,B, and in the demo profile also P")
 	cmd.Flags().BoolVar(&debug, "debug", false, "log more")
 	if err := cmd.MarkFlagRequired("data"); err != nil {
 		panic(err)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,8 +99,46 @@ func (w *wanted) request() (remit.TaskRequest, error) {
 	case len(s.Actions) == 0:
 		s.Actions = []remit.Action{"source.read", "source.push"}
 	}
-	r.Scope = []remit.Scope{s}
+	if r.Scope, err = byType(s); err != nil {
+		return r, err
+	}
 	return r, nil
+}
+
+// byType is one scope for each type of resource, with the actions that act on it: repositories and artifacts are asked
+// for in one breath.
+func byType(s remit.Scope) ([]remit.Scope, error) {
+	var out []remit.Scope
+	used := map[remit.Action]bool{}
+	for _, res := range s.Resources {
+		typ := remit.Resource(res).Type()
+		i := slices.IndexFunc(out, func(o remit.Scope) bool { return remit.Resource(o.Resources[0]).Type() == typ })
+		if i >= 0 {
+			out[i].Resources = append(out[i].Resources, res)
+			continue
+		}
+		o := s
+		o.Resources, o.Actions = []remit.Pattern{res}, nil
+		for _, act := range s.Actions {
+			if info, _ := remit.Lookup(act); info.Resource == typ {
+				o.Actions, used[act] = append(o.Actions, act), true
+			}
+		}
+		if len(o.Actions) == 0 {
+			return nil, usagef("no --action acts on %s; name one that does", res)
+		}
+		if typ != "repo" {
+			o.Refs, o.Paths, o.MaxBytes, o.MaxCommits = nil, nil, 0, 0
+		}
+		out = append(out, o)
+	}
+	for _, act := range s.Actions {
+		if !used[act] {
+			info, _ := remit.Lookup(act)
+			return nil, usagef("%s acts on a resource of type %s, and none is named: --resource %s:NAME", act, info.Resource, info.Resource)
+		}
+	}
+	return out, nil
 }
 
 func pathPatterns(flag string, texts []string) ([]remit.Pattern, error) {
@@ -121,7 +160,7 @@ the agent is entitled to, and dies with the task. Requesting a task does not run
 		`  remit task create --agent coder --intent "fix the rounding" --repo forge/acme/payments
   remit task list
   remit task show T-12`,
-		newTaskCreate(a), newTaskList(a), newTaskShow(a), newTaskEnd(a, "complete"), newTaskEnd(a, "cancel"))
+		newTaskCreate(a), newTaskRequest(a), newTaskList(a), newTaskShow(a), newTaskEnd(a, "complete"), newTaskEnd(a, "cancel"))
 }
 
 func newTaskCreate(a *app) *cobra.Command {
@@ -229,7 +268,7 @@ func (a *app) printTask(t remit.TaskView) {
 		status += " (not live)"
 	}
 	a.printf("%s  %s\n", a.paint(bold, visible(string(t.ID))), a.paint(tone(string(t.Status)), visible(status)))
-	a.field("agent", visible(t.Agent))
+	a.field("agent", visible(t.Agent)+" ("+visible(string(t.Function))+")")
 	a.field("for", visible(t.Requester))
 	a.field("intent", quoted(t.Intent))
 	a.field("may", scopeLines(t.Grant))
@@ -247,6 +286,12 @@ func (a *app) printTask(t remit.TaskView) {
 	}
 	a.field("used", used)
 	a.field("parent", visible(string(t.Parent)))
+	for _, in := range t.Inputs {
+		a.field("rests on", visible(in.String()))
+	}
+	if t.Deploy != nil {
+		a.field("deploys", visible(string(t.Deploy.Step().Action)+" "+t.Deploy.Environment))
+	}
 	a.field("running", list(t.Instances))
 	a.field("waits for", list(t.Holds))
 	if len(t.Ungoverned) > 0 {

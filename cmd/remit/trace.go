@@ -32,20 +32,27 @@ The numbers are entries of the log; remit why explains the decisions among them.
 	}
 }
 
-func (a *app) printTrace(t remit.Trace) {
-	a.printf("%s  %s  agent %s for %s\n", a.paint(bold, visible(string(t.Task.ID))), a.paint(tone(string(t.Task.Status)), visible(string(t.Task.Status))),
+func (a *app) printTrace(t remit.Trace) { a.printStory(t, "") }
+
+// printStory prints a task's story, and those of the tasks that it asked for below it, further to the right.
+func (a *app) printStory(t remit.Trace, in string) {
+	a.printf("%s%s  %s  agent %s for %s\n", in, a.paint(bold, visible(string(t.Task.ID))), a.paint(tone(string(t.Task.Status)), visible(string(t.Task.Status))),
 		visible(t.Task.Agent), visible(t.Task.Requester))
 	if t.Task.Intent != "" {
-		a.printf("%s\n", quoted(t.Task.Intent))
+		a.printf("%s%s\n", in, quoted(t.Task.Intent))
 	}
 	day := ""
 	for i, s := range t.Steps {
 		at := s.At.Local()
 		if d := at.Format("2006-01-02"); d != day {
 			day = d
-			a.printf("%s\n", a.paint(faint, day))
+			a.printf("%s%s\n", in, a.paint(faint, day))
 		}
-		a.printf("%s %s %s\n", a.paint(faint, fmt.Sprintf("%6d  %s", s.Entry, at.Format("15:04:05"))), branchOf(t.Steps, i), a.traceLine(s))
+		a.printf("%s%s %s %s\n", in, a.paint(faint, fmt.Sprintf("%6d  %s", s.Entry, at.Format("15:04:05"))), branchOf(t.Steps, i), a.traceLine(s))
+	}
+	for _, child := range t.Children {
+		a.printf("\n")
+		a.printStory(child, in+"    ")
 	}
 }
 

@@ -263,10 +263,14 @@ func (g *Gateway) card(ctx context.Context, repo Repo, in change.Input, view *mi
 			}
 		}
 	}
+	notes, err := g.explain(ctx, in, view, changes)
+	if err != nil {
+		return p, err
+	}
 	for _, ch := range changes[:min(len(changes), cardPaths)] {
-		p := remit.ShownPath{Path: clip(change.Visible(ch.Path), cardText), Kind: ch.Kind}
+		p := remit.ShownPath{Path: clip(change.Visible(ch.Path), cardText), Kind: ch.Kind, Note: notes[ch.Path]}
 		if ch.InHistoryOnly {
-			p.Kind, p.Note = "past", "changed in between, and changed back"
+			p.Kind, p.Note = "past", strings.TrimSuffix("changed in between, and changed back; "+p.Note, "; ")
 		}
 		c.Paths = append(c.Paths, p)
 	}

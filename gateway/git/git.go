@@ -75,6 +75,7 @@ type Config struct {
 	Blobs      Blobs
 	Provenance Provenance // nil: no commit's pusher is known
 	Signers    Signers    // nil: no signature counts
+	Explainer  Explainer  // nil: cards show changes without words about them
 	// Preview asks, of the commands alone, whether scope denies; nil: every push is read before it is judged.
 	Preview func(context.Context, remit.Request) (remit.Decision, error)
 

@@ -19,7 +19,7 @@ type Authorizer struct{ *engine.Engine }
 
 // Record says what came of an attempt.
 func (a Authorizer) Record(ctx context.Context, at remit.Attempt, r gateway.Result) error {
-	return a.Engine.Record(ctx, at, r.Outcome, r.Code, r.Receipt)
+	return a.Engine.Record(ctx, at, r.Outcome, r.Code, r.Receipt, r.Made)
 }
 
 // Credentials carries redemptions from an engine to a broker.

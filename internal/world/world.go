@@ -63,6 +63,7 @@ type World struct {
 type Options struct {
 	Profile remit.Profile
 	Mounts  map[string]http.Handler // besides git and probe, which say who they think is calling
+	Jobs    server.Jobs             // that start CI jobs; the engine
 }
 
 func must[T any](t testing.TB) func(T, error) T {
@@ -101,8 +102,6 @@ func New(t testing.TB, o Options) *World {
 	}
 	w.Follow = follow.New(w.Engine, nil)
 	known := server.Authority{Engine: w.Engine}
-	w.Tokens = identity.NewTokens(identity.TokensConfig{Domain: w.CA.TrustDomain(), Instances: known, Now: w.Clock.Now})
-
 	front := httptest.NewUnstartedServer(nil)
 	front.EnableHTTP2 = true
 	front.TLS = must[*tls.Config](t)(w.CA.TLSConfig("127.0.0.1"))
@@ -110,13 +109,14 @@ func New(t testing.TB, o Options) *World {
 	front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	front.StartTLS()
 	w.URL = front.URL
+	w.Tokens = identity.NewTokens(identity.TokensConfig{Domain: w.CA.TrustDomain(), Instances: known, Now: w.Clock.Now, Base: w.URL, Key: [32]byte{2}})
 	w.Sessions = must[*identity.Sessions](t)(identity.NewSessions(w.URL, Org, known, w.Clock.Now))
 	mounts := map[string]http.Handler{"git": w.echo("git"), "probe": w.echo("probe")}
 	for name, h := range o.Mounts {
 		mounts[name] = h
 	}
 	w.Server = server.New(server.Config{Engine: w.Engine, Follow: w.Follow, CA: w.CA, Sessions: w.Sessions, Tokens: w.Tokens, Bundles: w.Bundles,
-		Log: logbook{w}, Base: w.URL, Key: [32]byte{1}, Version: "test", Mounts: mounts, Clock: w.Clock})
+		Log: logbook{w}, Jobs: o.Jobs, Base: w.URL, Key: [32]byte{1}, Version: "test", Mounts: mounts, Clock: w.Clock})
 	front.Config.Handler = w.Answers.record(w.Server)
 	t.Cleanup(func() {
 		w.Server.Close()
@@ -245,7 +245,7 @@ func (w *World) Finish(p remit.Permit, o remit.Outcome, said string) {
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	if err := w.Engine.Record(w.T.Context(), a, o, "", []byte(said)); err != nil {
+	if err := w.Engine.Record(w.T.Context(), a, o, "", []byte(said), ""); err != nil {
 		w.T.Fatal(err)
 	}
 }

@@ -4,6 +4,7 @@ package check
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -48,14 +49,14 @@ func Declarations(in remit.Declarations) error {
 		}
 	}
 	once = seen("upstream")
-	upstreams := map[string]bool{}
+	upstreams, zones := map[string]bool{}, map[string]remit.Zone{}
 	for i, u := range in.Upstreams {
 		at := fmt.Sprintf("upstreams[%d]", i)
 		k.name(at+".name", u.Name)
 		once(at+".name", u.Name)
 		upstreams[u.Name] = true
-		if u.Kind != "local" && u.Kind != "http" {
-			k.wrong(at+".kind", "an upstream is local (a directory) or http (git smart HTTP), not %q", u.Kind)
+		if !slices.Contains(kinds, u.Kind) {
+			k.wrong(at+".kind", "an upstream is of kind %s, not %q", strings.Join(kinds, ", "), u.Kind)
 		}
 		if u.Location == "" {
 			k.wrong(at+".location", "an upstream lies somewhere: a directory, or an https URL")
@@ -64,6 +65,14 @@ func Declarations(in remit.Declarations) error {
 			if src.From != "" && src.From != "file" && src.From != "env" && src.From != "exec" {
 				k.wrong(at+"."+where+".from", "a credential comes from a file, env or exec, not %q", src.From)
 			}
+			if src.From == "" {
+				continue
+			}
+			key := fmt.Sprint(src.From, "\x00", src.Name, "\x00", strings.Join(src.Argv, "\x00"))
+			if z, used := zones[key]; used && z != u.Zone() { // R4d
+				k.wrong(at+"."+where, "this credential is declared for another zone too (%s and %s); one credential serves one zone", z, u.Zone())
+			}
+			zones[key] = u.Zone()
 		}
 	}
 	once = seen("repository")
@@ -79,6 +88,7 @@ func Declarations(in remit.Declarations) error {
 			k.wrong(at+".default_branch", "a default branch is one branch's name, such as main, not %q", r.DefaultBranch)
 		}
 		k.patterns(at+".protected", r.Protected, remit.ParsePathPattern)
+		k.patterns(at+".artifacts", r.Artifacts, remit.ParsePattern)
 		if r.Effects != nil {
 			for j, e := range *r.Effects {
 				k.patterns(fmt.Sprintf("%s.effects[%d].refs", at, j), []remit.Pattern{e.Refs}, remit.ParseRefPattern)
@@ -95,6 +105,19 @@ func Declarations(in remit.Declarations) error {
 		if e.Tier != "staging" && e.Tier != "production" {
 			k.wrong(at+".tier", "an environment is staging or production, not %q", e.Tier)
 		}
+		k.patterns(at+".artifacts", e.Artifacts, remit.ParsePattern)
+		if e.Target != nil && !upstreams[e.Target.Upstream] {
+			k.wrong(at+".target.upstream", "no upstream %q is declared", e.Target.Upstream)
+		}
+	}
+	once = seen("secret")
+	for i, x := range in.Secrets {
+		at := fmt.Sprintf("secrets[%d]", i)
+		k.resource(at+".name", "secret:"+x.Name)
+		once(at+".name", x.Name)
+		if z := remit.Zone(x.Zone); z != remit.ZoneSource && z != remit.ZoneBuild && z != remit.ZoneProduction {
+			k.wrong(at+".zone", "a secret lies in zone S, B or P, not %q", x.Zone)
+		}
 	}
 	once = seen("boundary")
 	for i, b := range in.Boundaries {
@@ -106,6 +129,8 @@ func Declarations(in remit.Declarations) error {
 	}
 	return k.err
 }
+
+var kinds = []string{remit.KindLocal, remit.KindHTTP, remit.KindGitea, remit.KindRegistry, remit.KindKubernetes, remit.KindCommand, remit.KindOIDC}
 
 // checker keeps the first thing that is wrong.
 type checker struct{ err error }

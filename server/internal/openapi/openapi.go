@@ -159,6 +159,8 @@ func (d *describer) schema(t reflect.Type) object {
 			return object{"type": "string", "contentEncoding": "base64"}
 		}
 		return object{"type": "array", "items": d.schema(t.Elem())}
+	case reflect.Map:
+		return object{"type": "object", "additionalProperties": d.schema(t.Elem())}
 	case reflect.Struct:
 		return d.object(t)
 	}
