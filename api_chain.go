@@ -33,7 +33,7 @@ type ReleaseView struct {
 	Requester   string     `json:"requester,omitempty"`
 	Access      ID         `json:"access,omitempty"`
 	Outcome     Outcome    `json:"outcome,omitempty"` // empty: waits or is being carried out
-	Status      string     `json:"status"`            // current | good | ambiguous | waiting | approved
+	Status      string     `json:"status"`            // current | good | rolled back | ambiguous | waiting | approved
 	At          time.Time  `json:"at"`
 }
 

@@ -361,6 +361,14 @@ func (s *State) depth(t *Task) int {
 	return n
 }
 
+// BranchesOf is the task on whose branches a task works: itself, or who delegated to it.
+func (s *State) BranchesOf(id remit.ID) remit.ID {
+	if t := s.Tasks[id]; t != nil {
+		return s.branchesOf(t)
+	}
+	return id
+}
+
 // branchesOf is the task whose branches a task works on: its own, or those of who delegated it.
 func (s *State) branchesOf(t *Task) remit.ID {
 	for t.Delegated {

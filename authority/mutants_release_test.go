@@ -59,7 +59,7 @@ var releaseMutants = []mutant{
 	{"release.go", "deploying: attempts", "if s.Attempts[id].Deploy.Environment == env {", "if false {"},
 	{"release.go", "evidence: production asks for built", "&& e.Tier == \"production\" {", "&& false {"},
 	{"release.go", "evidence: unknown is not there", "has := func(remit.Artifact) bool { return false }", "has := func(remit.Artifact) bool { return true }"},
-	{"release.go", "evidence: deployed is good", "together := slices.ContainsFunc(s.good(env)", "together := slices.ContainsFunc(s.Releases[env]"},
+	{"release.go", "evidence: deployed is good", "together := slices.ContainsFunc(s.GoodReleases(env)", "together := slices.ContainsFunc(s.Releases[env]"},
 	{"release.go", "evidence: deployed together", "func(a remit.Artifact) bool { return !slices.Contains(r.Artifacts, a) })", "func(a remit.Artifact) bool { return !slices.Contains(r.Artifacts, a) && a == dep.Artifacts[0] })"},
 	{"release.go", "evidence: built", "return len(s.origins(a)) > 0", "return s.Artifacts[a.String()] != nil"},
 	{"release.go", "evidence: merged", "_, ok := s.Merged[c]; return ok", "return c != \"\""},

@@ -236,8 +236,8 @@ func (s *State) unclear(env string) (Release, bool) {
 	return Release{}, false
 }
 
-// good are the releases of an environment that were done and that no rollback has taken away since.
-func (s *State) good(env string) []Release {
+// GoodReleases are the releases of an environment that were done and that no rollback has taken away since.
+func (s *State) GoodReleases(env string) []Release {
 	var out []Release
 	rs := s.Releases[env]
 	for i, r := range rs {
@@ -257,7 +257,7 @@ func (s *State) mayReturn(dep remit.Deploy) bool {
 	if _, unclear := s.unclear(dep.Environment); !unclear && slices.Equal(current.Artifacts, dep.Artifacts) {
 		return false
 	}
-	return slices.ContainsFunc(s.good(dep.Environment), func(r Release) bool { return slices.Equal(r.Artifacts, dep.Artifacts) })
+	return slices.ContainsFunc(s.GoodReleases(dep.Environment), func(r Release) bool { return slices.Equal(r.Artifacts, dep.Artifacts) })
 }
 
 // deploying names what changes an environment right now on another approval: of two promotions that race, one takes the
@@ -290,7 +290,7 @@ func (s *State) lacking(dep remit.Deploy, evidence string) (remit.Artifact, bool
 	has := func(remit.Artifact) bool { return false } // what is not known is not there
 	if env, ok := strings.CutPrefix(evidence, remit.EvidenceDeployed); ok {
 		// The artifacts were good together: a release that had only some of them says nothing of the others.
-		together := slices.ContainsFunc(s.good(env), func(r Release) bool {
+		together := slices.ContainsFunc(s.GoodReleases(env), func(r Release) bool {
 			return !slices.ContainsFunc(dep.Artifacts, func(a remit.Artifact) bool { return !slices.Contains(r.Artifacts, a) })
 		})
 		has = func(remit.Artifact) bool { return together }

@@ -219,8 +219,8 @@ func (t *teller) tell(i remit.EntryIndex, l ledger.Leaf) {
 			s.Sentence += ": " + e.Made
 		}
 	case *remit.LeaseOpened:
-		s.Actor, s.Depth, s.Resource = "remit", 1, string(e.Target)
-		s.Sentence = fmt.Sprintf("is about to have credential %s made at %s, until %s at most", e.ID, e.Upstream, stamp(e.NotAfter))
+		s.Actor, s.Depth = "remit", 1
+		s.Sentence = fmt.Sprintf("has credential %s made at %s for %s, until %s at most", e.ID, e.Upstream, e.Target, stamp(e.NotAfter))
 	case *remit.LeaseMoved:
 		s.Actor, s.Depth, s.Code = "remit", 1, e.Code
 		s.Sentence = fmt.Sprintf("credential %s is %s", e.Lease, e.To)

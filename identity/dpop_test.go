@@ -198,7 +198,7 @@ func TestAProofThatIsNotForThisRequestIsRefused(t *testing.T) {
 		"no key":                    func(f *forge) { delete(f.header, "jwk") },
 		"a private key": func(f *forge) {
 			f.header["jwk"] = maps.Clone(f.header["jwk"].(map[string]any))
-			f.header["jwk"].(map[string]any)["d"] = base64.RawURLEncoding.EncodeToString(f.key.D.FillBytes(make([]byte, 32)))
+			f.header["jwk"].(map[string]any)["d"] = base64.RawURLEncoding.EncodeToString(private(t, f.key))
 		},
 		"a symmetric key": func(f *forge) { f.header["jwk"] = map[string]any{"kty": "oct", "k": "AAAA"} },
 		"a point that is not on the curve": func(f *forge) {
@@ -474,4 +474,14 @@ func FuzzAccessToken(f *testing.F) {
 			t.Fatal("a token that nobody issued")
 		}
 	})
+}
+
+// private is the private scalar of a key.
+func private(t *testing.T, k *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	b, err := k.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

@@ -186,7 +186,7 @@ func TestForgedTokensAreRefused(t *testing.T) {
 		}
 		return text
 	}
-	jws, err := jose.ParseSigned(good, []jose.SignatureAlgorithm{jose.RS256})
+	jws, err := jose.ParseSignedCompact(good, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func TestAnIssuerThatMisbehavesIsUnavailable(t *testing.T) {
 	other := world.NewIssuer(t, time.Now, jose.ES256)
 	for what, answer := range map[string]func(iss *world.Issuer, w http.ResponseWriter, r *http.Request) bool{
 		"down": func(_ *world.Issuer, w http.ResponseWriter, _ *http.Request) bool {
-			http.Error(w, "no", 503)
+			http.Error(w, "no", http.StatusServiceUnavailable)
 			return true
 		},
 		"redirects elsewhere": func(_ *world.Issuer, w http.ResponseWriter, r *http.Request) bool {

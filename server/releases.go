@@ -24,6 +24,7 @@ func listEnvironments(s *Server, c *call) ([]remit.EnvironmentView, error) {
 			}
 			v := remit.EnvironmentView{Name: name, Tier: e.Tier, Upstream: e.Upstream, Approvers: some(e.Approvers), Evidence: some(e.Evidence)}
 			current, there := st.CurrentRelease(name)
+			good := st.GoodReleases(name)
 			for _, r := range st.Releases[name] {
 				view := releaseView(st, d.Name, r.Deploy, r.Task)
 				view.Entry, view.Access, view.Outcome, view.At = r.Entry, r.Access, r.Outcome, time.Unix(0, r.At).UTC()
@@ -32,8 +33,10 @@ func listEnvironments(s *Server, c *call) ([]remit.EnvironmentView, error) {
 					view.Status = "current"
 					now := view
 					v.Current = &now
-				case r.Outcome == remit.Done:
+				case slices.ContainsFunc(good, func(g authority.Release) bool { return g.Entry == r.Entry }):
 					view.Status = "good"
+				case r.Outcome == remit.Done:
+					view.Status = "rolled back"
 				default:
 					view.Status = string(r.Outcome)
 				}

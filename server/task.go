@@ -88,7 +88,7 @@ func (s *Server) tasks(ctx context.Context, which func(*authority.Task) bool) ([
 		for _, t := range found[:min(len(found), maxTasks)] {
 			v := remit.TaskView{ID: t.ID, Status: t.Status, Live: st.TaskLive(t.ID, now.UnixNano()), Agent: t.Agent,
 				Requester: d.Name(t.Requester), Grant: scopes(t.Grant), Envelope: t.Envelope, Budget: t.Budget, Decisions: t.Used.Decisions,
-				Bytes: t.Used.Bytes, Deadline: time.Unix(0, t.Deadline).UTC(), Parent: t.Parent, Branch: branch(t.ID),
+				Bytes: t.Used.Bytes, Deadline: time.Unix(0, t.Deadline).UTC(), Parent: t.Parent, Branch: branch(st.BranchesOf(t.ID)),
 				Holds: st.HoldsOf(t.ID), Instances: st.InstancesOf(t.ID), Entry: t.Entry, Ungoverned: slices.Clone(t.Ungoverned),
 				Inputs: slices.Clone(t.Inputs), Delegated: t.Delegated}
 			if a := st.Agents[t.Agent]; a != nil {
@@ -303,7 +303,7 @@ func (s *Server) instance(ctx context.Context, id remit.ID) (remit.InstanceView,
 		if i == nil {
 			return
 		}
-		v.Task, v.Agent, v.Branch = i.Task, i.Agent, branch(i.Task)
+		v.Task, v.Agent, v.Branch = i.Task, i.Agent, branch(st.BranchesOf(i.Task))
 		if t := st.Tasks[i.Task]; t != nil {
 			v.Deadline, grant = time.Unix(0, t.Deadline).UTC(), scopes(t.Grant)
 		}

@@ -72,11 +72,11 @@ func (c children) Complete(in *remit.ChildRequest) (err error) {
 	return err
 }
 
-// lastGood is the last release of an environment that was done before the one that is there now, and is another.
+// lastGood is the last release that was good in an environment before what is there now, and is another.
 func lastGood(s *authority.State, env string) (authority.Release, bool) {
 	current, _ := s.CurrentRelease(env)
-	for _, r := range slices.Backward(s.Releases[env]) {
-		if r.Outcome == remit.Done && r.Entry != current.Entry && !slices.Equal(r.Artifacts, current.Artifacts) {
+	for _, r := range slices.Backward(s.GoodReleases(env)) {
+		if r.Entry != current.Entry && !slices.Equal(r.Artifacts, current.Artifacts) {
 			return r, true
 		}
 	}

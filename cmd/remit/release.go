@@ -250,9 +250,10 @@ func newRollback(a *app) *cobra.Command {
 		Short: "Inside remit run: ask that an environment goes back to a release that was good",
 		Long: `Asks that the last release that was good in the environment before the one that is there now takes its place again; with
 --artifact another one, which must have been good there. It takes the votes that the environment declares for it: one,
-unless it says otherwise.`,
-		Example: `  remit rollback payments/production --intent "1.4 loses orders"`,
-		Args:    one,
+unless it says otherwise. A person asks for it through an agent that may: the second example is one line to type.`,
+		Example: `  remit rollback payments/production --intent "1.4 loses orders"
+  remit run --agent releaser --intent "roll payments back" -- remit rollback payments/production --intent "1.4 loses orders"`,
+		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			list, err := parseArtifacts(artifacts)
 			if err != nil {

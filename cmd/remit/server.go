@@ -46,7 +46,7 @@ It stops on SIGTERM after answering what is under way. A second server on the sa
 			fmt.Fprintf(a.stdout, "remit %s serves %s at %s; clients trust %s\n", version, h.Org, h.URL, layout(c.Data).roots())
 			for _, z := range []remit.Zone{remit.ZoneSource, remit.ZoneBuild, remit.ZoneProduction} {
 				if !slices.Contains(h.Executors, z) {
-					fmt.Fprintf(a.stdout, "approved work of zone %s waits for an executor of its own: remit executor enroll --zone %s\n", z, z)
+					c.Log.Info("approved work of this zone waits for an executor of its own: remit executor", "zone", z)
 				}
 			}
 			return h.Run(cmd.Context())

@@ -220,12 +220,12 @@ func TestReview(t *testing.T) {
 }
 
 func TestReviewAndMergeAreOfTheSameChange(t *testing.T) {
-	w, p := proposed(t)
+	w, _ := proposed(t)
 	w.on("POST "+app+"/pulls/4/reviews", 200, map[string]any{"id": 11})
 	w.do("POST", app+"/pulls/4/reviews", `{"event":"APPROVED"}`)
 	review, _ := w.last()
 	w.commit("main", "unrelated.go", "package unrelated\n")
-	p = w.pull(4)
+	p := w.pull(4)
 	w.merges(p, "main")
 	w.do("POST", app+"/pulls/4/merge", mergeBody)
 	merge, _ := w.last()

@@ -70,7 +70,9 @@ func TestAnswersOfTheForgeThatAreNotPassedOn(t *testing.T) {
 		status int
 		says   string
 	}{
-		"a redirect":                   {func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, "https://evil.example/x", 302) }, 502, "redirects to evil.example"},
+		"a redirect": {func(rw http.ResponseWriter, r *http.Request) {
+			http.Redirect(rw, r, "https://evil.example/x", http.StatusFound)
+		}, 502, "redirects to evil.example"},
 		"that the credential is wrong": {func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(401) }, 502, "does not accept Remit's credential"},
 		"a failure":                    {func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(500); rw.Write([]byte("stack trace")) }, 502, "fails (status 500)"},
 	} {
