@@ -259,7 +259,7 @@ func TestDocs(t *testing.T) {
 
 // runDoc does what a reader would do, from top to bottom, in a directory of its own: it writes YAML and Rego to the
 // files that their first lines name, starts what is marked background, and runs what is marked runnable. The reader has
-// an SSH key, and has the one of a colleague, ben. Port 8443 is replaced by a free one.
+// an SSH key, and has those of two colleagues, ben and cem. Port 8443 is replaced by a free one.
 func runDoc(t *testing.T, bin string, blocks []block) {
 	dir := t.TempDir()
 	declared := false
@@ -268,7 +268,7 @@ func runDoc(t *testing.T, bin string, blocks []block) {
 		if _, err := exec.LookPath("ssh-keygen"); err != nil {
 			t.Skip("ssh-keygen is not installed, so nobody has a key")
 		}
-		for _, name := range []string{".ssh/id_ed25519", "ben"} {
+		for _, name := range []string{".ssh/id_ed25519", "ben", "cem"} {
 			file := filepath.Join(dir, name)
 			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 				t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -264,9 +265,13 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 			}
 		})
 	}
-	for _, zone := range h.Executors {
+	for _, zone := range []remit.Zone{remit.ZoneSource, remit.ZoneBuild, remit.ZoneProduction} {
 		name := authority.ExecutorOf(zone)
-		h.executors = append(h.executors, &executor.Executor{Orders: orders{h.Engine}.of(name), Pipeline: pipeline(name), Protocols: protocols, Log: h.Log})
+		part := zoned{orders: orders{h.Engine}, name: name}
+		if !slices.Contains(h.Executors, zone) {
+			part.share = onlySecrets
+		}
+		h.executors = append(h.executors, &executor.Executor{Orders: part, Pipeline: pipeline(name), Protocols: protocols, Log: h.Log})
 	}
 	through := func(name string, proto gateway.Protocol) http.Handler {
 		p := pipeline(name)

@@ -23,7 +23,7 @@ type orders struct {
 	engine *engine.Engine
 }
 
-func (o orders) of(name string) zoned { return zoned{o, name} }
+func (o orders) of(name string) zoned { return zoned{orders: o, name: name} }
 
 func (o orders) Next(ctx context.Context, after map[remit.ID]bool) (remit.ID, error) {
 	return o.of(executor.Source).Next(ctx, after)
@@ -37,10 +37,36 @@ func (o orders) Unfinished(ctx context.Context) ([]executor.Open, error) {
 	return o.of(executor.Source).Unfinished(ctx)
 }
 
-// zoned are the orders of one executor: those of its own zone (R4d). The others do not exist for it.
+// zoned are the orders of one executor: those of its own zone (R4d). The others do not exist for it. Values of secrets
+// never leave the server, so what is done with them is done in its process, whatever the zone: share says which part of
+// a zone's orders this executor takes.
 type zoned struct {
 	orders
-	name string
+	name  string
+	share share
+}
+
+type share uint8
+
+const (
+	everything share = iota
+	onlySecrets
+	noSecrets
+)
+
+// takes tells whether steps are of this executor's share.
+func (o zoned) takes(steps []remit.Step) bool {
+	secrets := slices.ContainsFunc(steps, func(st remit.Step) bool { return st.Resource.Type() == "secret" })
+	return o.share == everything || secrets == (o.share == onlySecrets)
+}
+
+// stepsOf are the steps of an access request.
+func stepsOf(a *authority.Access) []remit.Step {
+	var out []remit.Step
+	for _, f := range a.Steps {
+		out = append(out, f.Step)
+	}
+	return out
 }
 
 // executorOf is who carries an access request out: the executor of the strictest zone of its steps, without effects.
@@ -64,7 +90,7 @@ func executorOf(s *authority.State, a *authority.Access) string {
 func (o zoned) Next(ctx context.Context, after map[remit.ID]bool) (id remit.ID, err error) {
 	err = o.engine.Wait(ctx, func(s *authority.State) bool {
 		for a := range s.OpenHolds {
-			if acc := s.Accesses[a]; acc.Status == remit.AccessMet && acc.Task != "" && !after[a] && (id == "" || a < id) && executorOf(s, acc) == o.name {
+			if acc := s.Accesses[a]; acc.Status == remit.AccessMet && acc.Task != "" && !after[a] && (id == "" || a < id) && executorOf(s, acc) == o.name && o.takes(stepsOf(acc)) {
 				id = a
 			}
 		}
@@ -77,7 +103,7 @@ func (o zoned) Claim(ctx context.Context, access remit.ID) (executor.Claimed, re
 	var at remit.EntryIndex
 	own := false
 	o.engine.View(func(s *authority.State) {
-		if a := s.Accesses[access]; a != nil && (!s.OpenHolds[access] || executorOf(s, a) == o.name) {
+		if a := s.Accesses[access]; a != nil && (!s.OpenHolds[access] || executorOf(s, a) == o.name && o.takes(stepsOf(a))) {
 			at, own = a.Decision, true
 		}
 	})
@@ -105,7 +131,7 @@ func (o zoned) Unfinished(ctx context.Context) ([]executor.Open, error) {
 	var found []open
 	o.engine.View(func(s *authority.State) {
 		for id, a := range s.Attempts {
-			if a.Executor == o.name || a.Executor == "" && o.name == executor.Source {
+			if (a.Executor == o.name || a.Executor == "" && o.name == executor.Source) && o.takes(a.Steps) {
 				found = append(found, open{id, a.Decision})
 			}
 		}
@@ -229,7 +255,12 @@ func newFar(e *engine.Engine, p places, creds gateway.Credentials, authz gateway
 }
 
 func (f *far) Next(ctx context.Context, name string, after map[remit.ID]bool) (remit.ID, error) {
-	return f.orders.of(name).Next(ctx, after)
+	return f.share(name).Next(ctx, after)
+}
+
+// share is all of a zone's orders but those on secrets.
+func (f *far) share(name string) zoned {
+	return zoned{orders: f.orders, name: name, share: noSecrets}
 }
 
 func wireOrder(protocol string, o remit.Order) remit.WireOrder {
@@ -237,7 +268,7 @@ func wireOrder(protocol string, o remit.Order) remit.WireOrder {
 }
 
 func (f *far) Claim(ctx context.Context, name string, access remit.ID) (remit.ClaimAnswer, error) {
-	c, d, err := f.orders.of(name).Claim(ctx, access)
+	c, d, err := f.share(name).Claim(ctx, access)
 	if err != nil {
 		return remit.ClaimAnswer{}, err
 	}
@@ -250,7 +281,7 @@ func (f *far) Claim(ctx context.Context, name string, access remit.ID) (remit.Cl
 }
 
 func (f *far) Unfinished(ctx context.Context, name string) ([]remit.WireOrder, error) {
-	open, err := f.orders.of(name).Unfinished(ctx)
+	open, err := f.share(name).Unfinished(ctx)
 	var out []remit.WireOrder
 	for _, o := range open {
 		o.Order.Attempt = o.Attempt.ID

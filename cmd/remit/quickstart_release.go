@@ -135,7 +135,7 @@ func (q *quickstart) release(ctx context.Context) error {
 
 // begin starts an agent on a task.
 func (t *chainOf) begin(ctx context.Context, agent string, task remit.ID) error {
-	dir := filepath.Join(t.q.dir, "agents", agent)
+	dir := filepath.Join(t.q.dir, agent) // beside it lies its socket, whose path is to be short
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
