@@ -190,8 +190,9 @@ type AccessView struct {
 	Ungoverned  []string        `json:"ungoverned,omitempty"` // credentials that the task was handed past Remit
 	Steps       []Step          `json:"steps"`
 	Refs        []RefView       `json:"refs,omitempty"`
-	Shown       *Shown          `json:"shown,omitempty"`   // the change, as the gateway read it
-	Changes     []Change        `json:"changes,omitempty"` // of declarations
+	Artifacts   []Artifact      `json:"artifacts,omitempty"` // what is published, or deployed; the effect binds it
+	Shown       *Shown          `json:"shown,omitempty"`     // the change, as the gateway read it
+	Changes     []Change        `json:"changes,omitempty"`   // of declarations
 	Rules       []string        `json:"rules"`
 	Sentence    string          `json:"sentence"`
 	Reach       []Scope         `json:"reach,omitempty"` // what the agent's grant reaches besides

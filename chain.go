@@ -21,7 +21,11 @@ func ParseInput(s string) (Input, error) {
 	res, id, ok := strings.Cut(s, "@")
 	in := Input{Resource(res), id}
 	if !ok {
-		return in, fmt.Errorf("%q names nothing immutable; write RESOURCE@ID, for instance repo:forge/acme/app@<object id>", s)
+		right := "a commit is repo:UPSTREAM/PATH@ and its object id in hex"
+		if strings.HasPrefix(s, "artifact:") {
+			right = "an artifact is artifact:UPSTREAM/NAME@sha256: and 64 hex digits, and a tag moves"
+		}
+		return in, fmt.Errorf("%q names nothing immutable; %s", s, right)
 	}
 	return in, in.Check()
 }

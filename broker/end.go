@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -156,7 +157,11 @@ func (e *ending) try(ctx context.Context) (again bool, after time.Duration) {
 	failed := e.note(ctx, l)
 	if e.dead.IsZero() {
 		if err := e.kill(ctx, l); err != nil {
-			m.Log.Warn("a credential is not seen dead yet", "lease", id, "upstream", l.Upstream, "tries", e.tries, "err", err)
+			level := slog.LevelWarn
+			if l.Revocation != remit.RevokeImmediate && e.tries < 8 { // it takes its time, as was declared
+				level = slog.LevelDebug
+			}
+			m.Log.Log(ctx, level, "a credential is not seen dead yet", "lease", id, "upstream", l.Upstream, "tries", e.tries, "err", err)
 			return true, e.later(l)
 		}
 	}

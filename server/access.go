@@ -198,6 +198,10 @@ func (s *Server) card(ctx context.Context, k carded, x *engine.Explanation, d fo
 	case *authority.Authorize:
 		v.Steps = append(v.Steps, cmd.Request.Steps...)
 		v.Refs = refViews(cmd.Request.Refs, x.Event)
+		v.Artifacts = cmd.Request.Artifacts
+		if cmd.Request.Deploy != nil {
+			v.Artifacts = cmd.Request.Deploy.Artifacts
+		}
 		v.Sentence = x.Result.Decision.Sentence
 		v.Intent = s.text(ctx, x.Card.Intent)
 		v.Shown = s.shown(ctx, k.Shown)

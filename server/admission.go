@@ -41,7 +41,8 @@ func (a Admissions) Namespace(ctx context.Context, environment string) (string, 
 }
 
 // Allowed is what may run in an environment now: the digests of the release that is there, of the good one before it,
-// which its rollout may still need, and of a deployment that is being carried out. An engine that has failed says
+// which its rollout may still need, and of a deployment that is being carried out. What a rollback took away is not
+// among them. An engine that has failed says
 // nothing: what it knows may be old.
 func (a Admissions) Allowed(_ context.Context, environment string) (map[string]remit.EntryIndex, error) {
 	if err := a.Server.cfg.Engine.Failed(); err != nil {
@@ -62,12 +63,9 @@ func (a Admissions) Allowed(_ context.Context, environment string) (map[string]r
 
 // admitted goes through what may run in an environment, the current release first.
 func admitted(s *authority.State, environment string, f func(remit.Deploy, remit.EntryIndex)) {
-	releases := s.Releases[environment]
-	for i, seen := len(releases)-1, 0; i >= 0 && seen < 2; i-- {
-		if r := releases[i]; r.Outcome == remit.Done {
-			f(r.Deploy, r.Entry)
-			seen++
-		}
+	good := s.GoodReleases(environment) // what a rollback took away is not among them
+	for i := len(good) - 1; i >= max(len(good)-2, 0); i-- {
+		f(good[i].Deploy, good[i].Entry)
 	}
 	for _, x := range s.Attempts { // those without an outcome
 		if x.Deploy.Environment == environment {

@@ -135,7 +135,7 @@ func pushError(err error) error {
 	}
 	for _, d := range refused.Errors {
 		detail, _ := d.Detail.(map[string]any)
-		code, _ := detail["code"].(string)
+		code, _ := detail["remit"].(string)
 		if code != "" {
 			return remit.Errorf(remit.Code(code), "%s", d.Message)
 		}

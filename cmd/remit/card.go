@@ -31,7 +31,12 @@ func (a *app) printCard(v remit.AccessView, full bool) {
 	a.printActors(v)
 	a.field("what", stepLines(v.Steps))
 	a.field("refs", refLines(v.Refs))
-	a.printShown(v.Shown, full)
+	var artifacts []string
+	for _, x := range v.Artifacts {
+		artifacts = append(artifacts, visible(x.String()))
+	}
+	a.field("artifacts", strings.Join(artifacts, "\n"))
+	a.printShown(v.Shown, full || v.Zone == remit.ZoneProduction && len(v.Refs) == 0) // a release is short, and nobody shall miss a digest
 	for i, ch := range v.Changes {
 		name := ""
 		if i == 0 {
@@ -50,7 +55,7 @@ func (a *app) printCard(v remit.AccessView, full bool) {
 	a.field("reach", scopeLines(v.Reach))
 	a.printVotes(v)
 	a.field("until", fmt.Sprintf("%s (%s)", stamp(v.NotAfter), a.when(v.NotAfter)))
-	a.field("upstream", visibleText(v.Receipt))
+	a.field("upstream", receiptLines(v.Receipt))
 	a.field("replaces", visible(string(v.Replaces)))
 	a.field("link", visible(v.Link))
 }

@@ -116,7 +116,11 @@ func (c children) Open(ctx context.Context, id remit.ID) (remit.Decision, error)
 	if task == nil {
 		return remit.Decision{}, remit.Errorf(remit.NotFound, "task %s has nothing to deploy", id)
 	}
-	shown, err := c.engine.NewPayload([]byte(card))
+	body, err := json.Marshal(remit.Shown{Diff: card}) // what goes and what comes stand in it as in a difference
+	if err != nil {
+		return remit.Decision{}, err
+	}
+	shown, err := c.engine.NewPayload(body)
 	if err != nil {
 		return remit.Decision{}, err
 	}

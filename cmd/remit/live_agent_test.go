@@ -226,6 +226,11 @@ func cmdRequest(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) > 2 {
 		r.SetBasicAuth("remit", args[2])
 	}
+	sendRequest(ts, neg, r)
+}
+
+// sendRequest reports the answer to a request.
+func sendRequest(ts *testscript.TestScript, neg bool, r *http.Request) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(ts.ReadFile(ts.Getenv("REMIT_CA"))))
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
@@ -237,7 +242,7 @@ func cmdRequest(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	fmt.Fprintf(ts.Stdout(), "status %d\n%s\n", answer.StatusCode, text)
 	if (answer.StatusCode != http.StatusOK) != neg {
-		ts.Fatalf("%s %s: status %d", args[0], args[1], answer.StatusCode)
+		ts.Fatalf("%s %s: status %d", r.Method, r.URL, answer.StatusCode)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,16 +51,18 @@ func TestLive(t *testing.T) {
 	if err := copySelf(filepath.Join(bin, "remit")); err != nil {
 		t.Fatal(err)
 	}
+	commands := map[string]func(*testscript.TestScript, bool, []string){
+		"house": cmdHouse, "server": cmdServer, "forge": cmdForge, "as": cmdAs, "remit": cmdRemit, "exits": cmdExits,
+		"task": cmdTask, "in": cmdIn, "begin": cmdBegin, "finish": cmdFinish, "kill9": cmdKill9, "set": cmdSet,
+		"vote": cmdVote, "flip": cmdFlip, "cut": cmdCut, "listen": cmdListen, "declared": cmdDeclared, "request": cmdRequest, "until": cmdUntil,
+	}
+	maps.Copy(commands, releaseCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/live",
 		RequireUniqueNames: true,
 		Setup:              func(e *testscript.Env) error { return setUp(e, bin) },
 		Condition:          condition,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"house": cmdHouse, "server": cmdServer, "forge": cmdForge, "as": cmdAs, "remit": cmdRemit, "exits": cmdExits,
-			"task": cmdTask, "in": cmdIn, "begin": cmdBegin, "finish": cmdFinish, "kill9": cmdKill9, "set": cmdSet,
-			"vote": cmdVote, "flip": cmdFlip, "cut": cmdCut, "listen": cmdListen, "declared": cmdDeclared, "request": cmdRequest, "until": cmdUntil,
-		},
+		Cmds:               commands,
 	})
 }
 
@@ -90,6 +93,7 @@ type world struct {
 	url       string // of the server, the same after a restart
 	server    *process
 	forge     *forge
+	runtime   runtimeParts
 	people    map[string]string // person → key file
 	tasks     map[string]*work
 }
@@ -154,6 +158,7 @@ func (w *world) end() {
 	if w.server != nil {
 		w.server.kill()
 	}
+	w.runtime.end()
 	if w.forge != nil {
 		w.forge.close()
 	}
@@ -218,7 +223,7 @@ func isExecutable(path string) bool {
 
 // scripted are the variables of a script that other processes see.
 var scripted = []string{"HOME", "PATH", "TMPDIR", "XDG_RUNTIME_DIR", "GIT_CONFIG_NOSYSTEM", "GIT_TERMINAL_PROMPT", "LC_ALL",
-	"REMIT_SERVER", "REMIT_ORG", "REMIT_CA", "REMIT_KEY", "UP", "FORGE", "WORK", "FORGE_SECRET", "MY_TOKEN"}
+	"REMIT_SERVER", "REMIT_ORG", "REMIT_CA", "REMIT_KEY", "UP", "FORGE", "WORK", "FORGE_SECRET", "MY_TOKEN", "REGISTRY", "REMIT_ID_TOKEN"}
 
 func environ(ts *testscript.TestScript) []string {
 	var env []string
@@ -380,7 +385,7 @@ func (w *world) startServer(ts *testscript.TestScript) error {
 		return err
 	}
 	defer out.Close()
-	cmd := command(ts, w, "", "remit", "server", "--data", w.data, "--listen", listen)
+	cmd := command(ts, w, "", "remit", append([]string{"server", "--data", w.data, "--listen", listen}, w.runtime.flags...)...)
 	cmd.Stdout, cmd.Stderr = in, log
 	begun, err := log.Seek(0, io.SeekEnd)
 	if err != nil {

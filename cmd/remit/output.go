@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -269,7 +270,8 @@ func scopeLines(scopes []remit.Scope) string {
 	var lines []string
 	for _, s := range scopes {
 		line := list(s.Actions) + " on " + list(s.Resources)
-		if len(s.Refs) > 0 {
+		hasRefs := func(p remit.Pattern) bool { return strings.HasPrefix(string(p), "repo:") } // nothing else does
+		if len(s.Refs) > 0 && slices.ContainsFunc(s.Resources, hasRefs) {
 			line += ", refs " + list(s.Refs)
 		}
 		if len(s.Paths) > 0 {

@@ -293,8 +293,12 @@ func newReleaseShow(a *app) *cobra.Command {
 						a.printRelease(*e.Current)
 					}
 					for _, r := range e.History {
-						if r.Status == "waiting" || r.Status == "approved" {
+						switch {
+						case r.Status == "waiting", r.Status == "approved":
 							a.printRelease(r)
+						case r.Outcome != "" && r.Outcome != remit.Done && (e.Current == nil || r.At.After(e.Current.At)):
+							a.printRelease(r)
+							a.printf("    so it is not known what is there: look at the target; then ask for that release again, or roll back\n")
 						}
 					}
 				}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,7 +68,11 @@ ends, unless something of it waits for people. The exit code is the command's ow
 		if err != nil {
 			return err
 		}
-		a.notef("remit: task %s for %s, until %s; it pushes to %s", visible(string(t.ID)), visible(t.Agent), stamp(t.Deadline), visible(t.Branch))
+		where := ""
+		if slices.ContainsFunc(t.Grant, func(s remit.Scope) bool { return slices.Contains(s.Actions, "source.push") }) {
+			where = "; it pushes to " + visible(t.Branch)
+		}
+		a.notef("remit: task %s for %s, until %s%s", visible(string(t.ID)), visible(t.Agent), stamp(t.Deadline), where)
 		l := client.Launcher{Session: s.Session(), Say: a.stderr, Sole: true}
 		code, err := l.Run(ctx, client.Options{Task: t.ID, Command: args, Pass: env, Confinement: remit.Confinement(confine),
 			Hide: a.secrets(s.profile), Stdin: file(a.stdin), Stdout: file(a.stdout), Stderr: file(a.stderr)})

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -101,13 +103,44 @@ func waited(v remit.AccessView) string {
 		case remit.AfterRevocation:
 			return id + " was done, and its authority had ended while it was on its way"
 		}
-		return id + " was approved; its outcome is " + visible(string(v.Outcome)) + ": somebody has to look at the upstream"
+		next := "somebody has to look at the upstream"
+		if r, ok := receiptOf(v.Receipt); ok {
+			next = visible(strings.TrimSuffix(r.Why+"; "+r.Next, "; "))
+		}
+		return id + " was approved; its outcome is " + visible(string(v.Outcome)) + ": " + next
 	case remit.AccessVoid:
 		return id + " is void: " + visible(v.Why.Info().Meaning)
 	case remit.AccessMet, remit.AccessReserved:
 		return id + " is approved and not carried out yet"
 	}
 	return id + " still waits for " + orPeople(needLine(v.Needs))
+}
+
+// account is what the receipt of a deployment says to people.
+type account struct{ Why, Next, Exit, Output string }
+
+// receiptOf reads a receipt that says more than a text.
+func receiptOf(receipt string) (r account, ok bool) {
+	return r, json.Unmarshal([]byte(receipt), &r) == nil && r.Why != ""
+}
+
+// receiptLines is a receipt as people read it.
+func receiptLines(receipt string) string {
+	r, ok := receiptOf(receipt)
+	if !ok {
+		return visibleText(receipt)
+	}
+	lines := []string{visible(r.Why)}
+	if r.Next != "" {
+		lines = append(lines, "next: "+visible(r.Next))
+	}
+	if r.Exit != "" {
+		lines = append(lines, "the command ended with "+visible(r.Exit))
+	}
+	if out := strings.TrimRight(r.Output, "\n"); out != "" {
+		lines = append(lines, "it printed: "+visibleText(out))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func orPeople(needs string) string {

@@ -3,11 +3,9 @@ package deploy
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"os"
 	"os/exec"
 	"slices"
@@ -230,13 +228,11 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// scrub takes the secrets out of what a command printed: as they are, and as base64 and URLs carry them.
+// scrub takes the secrets out of what a command printed, in the forms that tools print them in.
 func (e *environ) scrub(out []byte) string {
 	for _, name := range slices.Sorted(maps.Keys(e.secrets)) {
-		v := bytes.TrimSpace(e.secrets[name])
 		mark := []byte("[secret " + name + "]")
-		for _, form := range [][]byte{e.secrets[name], v, []byte(url.QueryEscape(string(v))), []byte(base64.StdEncoding.EncodeToString(v)),
-			[]byte(base64.RawStdEncoding.EncodeToString(v)), []byte(base64.RawURLEncoding.EncodeToString(v))} {
+		for _, form := range append([][]byte{e.secrets[name]}, gateway.Forms(bytes.TrimSpace(e.secrets[name]))...) {
 			if len(form) < shortest {
 				continue
 			}

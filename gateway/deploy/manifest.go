@@ -73,9 +73,10 @@ func reference(p remit.Place, a remit.Artifact) (string, error) {
 var (
 	placeholder = regexp.MustCompile(`^\$\{artifact:([A-Za-z0-9._~%/-]+)\}$`)
 	documents   = regexp.MustCompile(`(?m)^---(?:[ \t].*)?$`)
-	label       = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)                 // RFC 1123, label
-	objectName  = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)               // RFC 1123, subdomain
-	imageByHash = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]*@(sha256:[0-9a-f]{64})$`) // without a tag: the digest decides alone
+	label       = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)   // RFC 1123, label
+	objectName  = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`) // RFC 1123, subdomain
+	// Without a tag: the digest decides alone. A colon stands before the port of a host only.
+	imageByHash = regexp.MustCompile(`^(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?/)?[A-Za-z0-9][A-Za-z0-9._/-]*@(sha256:[0-9a-f]{64})$`)
 )
 
 // render makes the objects of a deployment. An error names the place in the manifest.

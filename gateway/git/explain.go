@@ -104,11 +104,24 @@ func inPack(in change.Input, oid object.OID) bool {
 	return ok
 }
 
+// clipNote cuts the middle of what is said: a name that somebody made long shall not push the finding after it out.
+func clipNote(l string) string {
+	if len(l) <= cardText {
+		return l
+	}
+	head, finding, found := strings.Cut(l, " (!) ")
+	if !found {
+		return clip(l, cardText) + "…"
+	}
+	finding = clip(finding, cardText*3/4)
+	return clip(head, cardText-len(finding)) + "… (!) " + finding
+}
+
 // note joins what is said of one file.
 func note(lines []string) string {
 	var b strings.Builder
 	for i, l := range lines {
-		l = clip(scrub(l), cardText)
+		l = clipNote(scrub(l))
 		if b.Len()+len(l)+40 > maxNote {
 			fmt.Fprintf(&b, "; and %d more", len(lines)-i)
 			break

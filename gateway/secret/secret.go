@@ -14,7 +14,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -96,7 +95,11 @@ func (g *Gateway) Classify(ctx context.Context, c remit.Caller, r *http.Request)
 	if err != nil {
 		return remit.Request{}, nil, remit.Errorf(remit.BadRequest, "the request cannot be stored: %w", err)
 	}
-	card, err := g.Places.Payload([]byte(shown))
+	text, err := json.Marshal(remit.Shown{Diff: shown})
+	if err != nil {
+		return remit.Request{}, nil, remit.Errorf(remit.BadRequest, "the request cannot be shown: %w", err)
+	}
+	card, err := g.Places.Payload(text)
 	if err != nil {
 		return remit.Request{}, nil, err
 	}
@@ -229,20 +232,13 @@ func (g *Gateway) send(ctx context.Context, o order, value []byte) (answer, gate
 // shortest is the shortest value that is searched for: shorter ones stand in anything.
 const shortest = 4
 
-// Scrub puts a mark in the place of a secret's value, as it is and in the forms that echoes have: escaped for a URL or
-// JSON, in hex and in base64.
+// Scrub puts a mark in the place of a secret's value, in the forms that echoes have.
 func Scrub(text []byte, name string, value []byte) []byte {
 	if len(value) < shortest {
 		return text
 	}
-	quoted, err := json.Marshal(string(value))
-	if err != nil {
-		quoted = nil
-	}
 	mark := []byte("[secret " + name + "]")
-	for _, form := range [][]byte{value, bytes.Trim(quoted, `"`), []byte(url.QueryEscape(string(value))), []byte(url.PathEscape(string(value))),
-		[]byte(hex.EncodeToString(value)), []byte(base64.StdEncoding.EncodeToString(value)), []byte(base64.RawURLEncoding.EncodeToString(value)),
-		[]byte(base64.StdEncoding.EncodeToString([]byte("Bearer " + string(value))))} {
+	for _, form := range append([][]byte{[]byte(base64.StdEncoding.EncodeToString([]byte("Bearer " + string(value))))}, gateway.Forms(value)...) {
 		if len(form) >= shortest {
 			text = bytes.ReplaceAll(text, form, mark)
 		}

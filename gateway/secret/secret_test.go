@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -78,7 +79,11 @@ func (h *house) order(t *testing.T, r *http.Request) (remit.Order, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return remit.Order{Caller: caller, Steps: req.Steps, Body: req.Order, Attempt: "X-1"}, string(payloads[0].Body)
+	var shown remit.Shown
+	if err := json.Unmarshal(payloads[0].Body, &shown); err != nil {
+		t.Fatal(err)
+	}
+	return remit.Order{Caller: caller, Steps: req.Steps, Body: req.Order, Attempt: "X-1"}, shown.Diff
 }
 
 func TestARequestIsMadeWithTheSecretAndTheAgentNeverSeesIt(t *testing.T) {

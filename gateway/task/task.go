@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -73,7 +74,11 @@ func (g Gateway) Classify(_ context.Context, c remit.Caller, r *http.Request) (r
 	if err != nil {
 		return remit.Request{}, nil, remit.Errorf(remit.BadRequest, "the request for a child task cannot be stored: %w", err)
 	}
-	shown, err := g.Tasks.Payload(show(verb, in))
+	card, err := show(verb, in)
+	if err != nil {
+		return remit.Request{}, nil, err
+	}
+	shown, err := g.Tasks.Payload(card)
 	if err != nil {
 		return remit.Request{}, nil, err
 	}
@@ -86,13 +91,14 @@ func (g Gateway) Classify(_ context.Context, c remit.Caller, r *http.Request) (r
 const maxIntent = 4 << 10
 
 // show is the request as people read it on the card.
-func show(verb string, in remit.ChildRequest) []byte {
-	in.Intent = "" // the words of the agent stand on the card apart from what is observed
+func show(verb string, in remit.ChildRequest) ([]byte, error) {
+	words := in.Intent
+	in.Intent = "" // what was read stands apart from what the agent says
 	b, err := json.MarshalIndent(in, "", "  ")
-	if err != nil { // plain values only
-		b = []byte(err.Error())
+	if err != nil {
+		return nil, remit.Errorf(remit.BadRequest, "the request for a child task cannot be shown: %w", err)
 	}
-	return append([]byte("task."+verb+"\n"), append(b, '\n')...)
+	return json.Marshal(remit.Shown{Diff: fmt.Sprintf("task.%s\n%s\n\nin the agent's own words: %q\n", verb, b, words)})
 }
 
 // Forward makes the task, and where it is to deploy something asks for that at once.

@@ -71,8 +71,9 @@ func TestAChildTaskIsClassifiedAndMade(t *testing.T) {
 	if req.Steps[0].Args != req.Child.Digest() || req.Child.Intent != payloads[0].Commitment() || req.Card != payloads[1].Commitment() {
 		t.Fatal("the step does not bind what is asked for")
 	}
-	if strings.Contains(string(payloads[1].Body), "build it") || !strings.Contains(string(payloads[1].Body), "repo:forge/acme/app") {
-		t.Fatalf("what people see apart from the agent's words: %s", payloads[1].Body)
+	var shown remit.Shown
+	if err := json.Unmarshal(payloads[1].Body, &shown); err != nil || !strings.HasSuffix(shown.Diff, "in the agent's own words: \"build it\"\n") || !strings.Contains(shown.Diff, "repo:forge/acme/app") {
+		t.Fatalf("what people see apart from the agent's words: %v %s", err, payloads[1].Body)
 	}
 	w := httptest.NewRecorder()
 	res := g.Forward(t.Context(), remit.Order{Caller: caller, Steps: req.Steps, Body: req.Order, Attempt: "X-5"}, nil, w)
