@@ -298,6 +298,10 @@ func TestApply(t *testing.T) {
 			if again := w.must(&authority.ApplySet{By: "p-ada", Set: w.set}).Decision.Access; again != id {
 				t.Fatal("asked twice")
 			}
+			own := w.must(&authority.ApplySet{By: "p-bob", Set: w.set}).Decision.Access
+			if own == id || w.s.Accesses[own].By != "p-bob" {
+				t.Fatal("bob asks for himself, and does not wait for what ada asked")
+			}
 			w.refuse(&authority.ApplySet{By: "p-ada", Set: w.set, Access: id}, remit.AlreadyUsed, "not an approval")
 			w.refuse(&authority.ApplySet{By: "p-ada", Set: w.set, Access: "A-0"}, remit.AlreadyUsed, "not an approval")
 			w.refuse(w.ballot(id, "ada", touch("ada"), true), remit.NotEligible, "caused or steered")

@@ -274,6 +274,29 @@ func TestParentsAndChildrenEnd(t *testing.T) {
 			w.must(&authority.EndTask{By: "p-mia", Task: k.ID, Status: remit.TaskCompleted})
 			w.must(end)
 		}},
+		{"who asked for a child may call it off, and nobody else's", func(t *testing.T, w *world) {
+			root, other := w.task("planner", "p-mia"), w.task("planner", "p-mia")
+			k := w.made(request(root, publishing("a")))
+			off := func(i remit.ID, status remit.TaskStatus) *authority.EndTask {
+				return &authority.EndTask{Instance: i, Task: k.ID, Status: status}
+			}
+			w.refuse(off(other.Instance, remit.TaskCancelled), remit.Forbidden, "is ended by")
+			w.refuse(off(root.Instance, remit.TaskCompleted), remit.Forbidden, "is ended by")
+			w.refuse(off("", remit.TaskCancelled), remit.Forbidden, "is ended by")
+			w.must(off(root.Instance, remit.TaskCancelled))
+			k = w.made(request(root, publishing("b")))
+			w.must(&authority.EndInstance{Instance: root.Instance})
+			w.refuse(off(root.Instance, remit.TaskCancelled), remit.Forbidden, "is ended by")
+		}},
+		{"a log in which a child rests on what another task asked is none", func(t *testing.T, w *world) {
+			root, other := w.task("planner", "p-mia"), w.task("planner", "p-mia")
+			child := publishing("a")
+			x := w.redeem(w.allow(request(root, child)).Permit.ID).Attempt.ID
+			e := &remit.TaskCreated{ID: "T-x", Requester: "p-mia", Agent: "builder", Parent: other.Task, By: root.Instance, Attempt: x, Deadline: w.now.Add(time.Hour).UnixNano()}
+			if err := authority.Apply(w.s, w.now.UnixNano(), e); err == nil {
+				t.Fatal("it was applied")
+			}
+		}},
 		{"completing all the same, and cancelling, end them", func(t *testing.T, w *world) {
 			for _, end := range []authority.EndTask{{Status: remit.TaskCompleted, DropHolds: true}, {Status: remit.TaskCancelled}} {
 				root := w.task("planner", "p-mia")

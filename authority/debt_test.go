@@ -100,6 +100,14 @@ func TestDebt(t *testing.T) {
 		w.must(&authority.MoveLease{Lease: l, To: remit.LeaseRevoking})
 		owes(w, l, began+int64(time.Minute), 0)
 	})
+	run("the end of a task is that of its own leases", func(t *testing.T, w *world) {
+		l, c := w.lease(bounded, remit.LeaseMinted, remit.LeaseActive)
+		other, _ := w.lease(bounded, remit.LeaseMinted, remit.LeaseActive)
+		w.must(&authority.Kill{By: "p-ada", What: "task", ID: c.Task})
+		if w.s.Leases[l].Ending == 0 || w.s.Leases[other].Ending != 0 {
+			t.Fatalf("%+v %+v", w.s.Leases[l], w.s.Leases[other])
+		}
+	})
 	run("one whose time is over is due although nobody began its end", func(t *testing.T, w *world) {
 		l, _ := w.lease(bounded, remit.LeaseMinted, remit.LeaseActive)
 		end := w.s.Leases[l].NotAfter

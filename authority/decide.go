@@ -385,14 +385,13 @@ func decideTick(s *State, now int64) []remit.Event {
 		case end.done[id], a.Status == remit.AccessReserved:
 		case now >= a.NotAfter:
 			end.hold(id, remit.Expired)
-			end.idle(a.Task, id)
 		case a.Status == remit.AccessOpen && a.SelfAt != 0:
 			if el := s.electorateOf(a, now); el.met(s.standing(a, el)) {
 				end.events = append(end.events, &remit.AccessMoved{Access: id, To: remit.AccessMet})
 			}
 		}
 	}
-	for _, id := range sorted(s.LiveTasks) { // that waited for nothing any more but their children
+	for _, id := range sorted(s.LiveTasks) { // that wait for nothing any more
 		end.idle(id, "")
 	}
 	return end.events

@@ -2,6 +2,7 @@ package authority_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -210,6 +211,17 @@ func TestSecrets(t *testing.T) {
 				}
 			})
 			w.deny(step(h, "secret.use", "secret:lint/token"), remit.CrossesBoundary, "zone P")
+		}},
+		{"a pattern that covers none that is declared reaches production, beside one that covers some", func(t *testing.T, w *world) {
+			set := clone(w.set)
+			for i := range set.Agents {
+				if a := &set.Agents[i]; a.Name == "helper" {
+					a.Entitlements[1].Resources = []remit.Pattern{"secret:lint/token", "secret:later/*"}
+				}
+			}
+			if _, err := authority.Diff(w.s, &set); err == nil || !strings.Contains(err.Error(), "P") {
+				t.Fatalf("an agent for code is entitled to what may come: %v", err)
+			}
 		}},
 		{"administrators decide where nobody is named", func(t *testing.T, w *world) {
 			w.apply(func(s *authority.Set) {

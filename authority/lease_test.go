@@ -93,6 +93,17 @@ func TestOpenLease(t *testing.T) {
 		none := w.redeem(w.allow(step(w.task("coder", "p-mia"), "probe.write", "probe:canary")).Permit.ID).Attempt.ID
 		w.refuse(&authority.OpenLease{Attempt: none, Upstream: "oci", Target: "probe:canary", Revocation: remit.RevokeImmediate}, remit.CrossesBoundary, "lies in zone \"\"")
 	})
+	run("a comment lies in no zone, and is made with its forge's", func(t *testing.T, w *world) {
+		comments := remit.Scope{Actions: []remit.Action{"issue.comment"}, Resources: []remit.Pattern{"repo:forge/acme/*"}}
+		w.apply(func(s *authority.Set) { s.Agents[0].Entitlements = append(s.Agents[0].Entitlements, comments) })
+		x := w.redeem(w.allow(step(w.task("coder", "p-mia"), "issue.comment", payments)).Permit.ID).Attempt.ID
+		o := &authority.OpenLease{Attempt: x, Upstream: "forge", Target: payments, Write: true, Revocation: remit.RevokeImmediate}
+		if l := w.s.Leases[w.must(o).ID]; l.Zone != remit.ZoneSource {
+			t.Fatalf("%+v", l)
+		}
+		none := w.redeem(w.allow(step(w.task("coder", "p-mia"), "probe.write", "probe:canary")).Permit.ID).Attempt.ID
+		w.refuse(&authority.OpenLease{Attempt: none, Upstream: "forge", Target: "probe:canary", Revocation: remit.RevokeImmediate}, remit.CrossesBoundary, "lies in zone \"\"")
+	})
 	run("each kind of upstream serves one zone", func(t *testing.T, w *world) {
 		r := step(w.task("coder", "p-mia"), "source.read", payments)
 		for _, kind := range []string{remit.KindLocal, remit.KindHTTP, remit.KindGitea, remit.KindRegistry, remit.KindKubernetes, remit.KindCommand, remit.KindOIDC, "other"} {

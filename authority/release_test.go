@@ -164,6 +164,7 @@ func TestArtifactShape(t *testing.T) {
 		"another digest":               {func(r *remit.Request) { r.Steps[0].Args = remit.Hash([]byte("x")) }, "each artifact has its step"},
 		"one without a step":           {func(r *remit.Request) { *r = publish(r.Caller, two[0], other); r.Steps = r.Steps[:1] }, "each artifact has its step"},
 		"a step without one":           {func(r *remit.Request) { r.Steps = append(r.Steps, publish(r.Caller, other).Steps...) }, "each artifact has its step"},
+		"a step of another artifact":   {func(r *remit.Request) { r.Steps = append(r.Steps, r.Steps[0]); r.Steps[1].Resource = other.Resource }, "each artifact has its step"},
 		"artifacts of another step":    {func(r *remit.Request) { r.Steps[0].Action = "artifact.read" }, "belong to a step"},
 		"a deployment of another step": {func(r *remit.Request) { r.Deploy = &remit.Deploy{} }, "one step deploy.promote"},
 		"a verdict of another step":    {func(r *remit.Request) { r.Review = "approve" }, "nothing else does"},

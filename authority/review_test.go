@@ -99,6 +99,17 @@ func TestReviews(t *testing.T) {
 			t.Fatalf("%+v %+v", d, last)
 		}
 	})
+	run("what is recorded names the change of one repository", 1, func(t *testing.T, w *world) {
+		there := verdict(caller{}, topic, "1", approve, "src/a")
+		there.Steps[0].Resource = docs
+		w.reviews("critic", there)
+		w.reviews("critic", verdict(caller{}, topic, "1", approve, "src/a"))
+		w.reviews("critic2", verdict(caller{}, topic, "1", approve, "src/a"))
+		here, elsewhere := w.s.Reviews["forge/acme/payments"], w.s.Reviews["forge/acme/docs"]
+		if len(here) != 2 || len(elsewhere) != 1 || here[0].Change != here[1].Change || here[0].Change == elsewhere[0].Change {
+			t.Fatalf("%+v %+v", here, elsewhere)
+		}
+	})
 	run("not done is not said", 1, func(t *testing.T, w *world) {
 		w.carryOut(w.allow(verdict(w.task("critic", "p-mia"), topic, "1", approve, "src/a")).Permit.ID, remit.NotApplied, "")
 		missing(w)
