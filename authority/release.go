@@ -236,13 +236,17 @@ func (s *State) unclear(env string) (Release, bool) {
 	return Release{}, false
 }
 
-// GoodReleases are the releases of an environment that were done and that no rollback has taken away since.
+// GoodReleases are the releases of an environment that were done and that no rollback has taken away since: a rollback
+// takes away what it leaves, however often that was released before.
 func (s *State) GoodReleases(env string) []Release {
 	var out []Release
 	rs := s.Releases[env]
 	for i, r := range rs {
+		left := func(o Release) bool {
+			return slices.ContainsFunc(rs, func(x Release) bool { return x.Entry == o.From && slices.Equal(x.Artifacts, r.Artifacts) })
+		}
 		if r.Outcome == remit.Done && !slices.ContainsFunc(rs[i+1:], func(o Release) bool {
-			return o.Rollback && o.Outcome == remit.Done && o.From == r.Entry && !slices.Equal(o.Artifacts, r.Artifacts)
+			return o.Rollback && o.Outcome == remit.Done && left(o) && !slices.Equal(o.Artifacts, r.Artifacts)
 		}) {
 			out = append(out, r)
 		}

@@ -45,6 +45,16 @@ func TestGoodReleases(t *testing.T) {
 		w.hold(to(w, "b"), remit.ImpactHeld)
 		w.deny(to(w, "c"), remit.RollbackUnknown, "")
 	})
+	run("what was released twice is taken away twice, and is good again when it is released again", func(w *world) {
+		z := w.ship(staging, remit.Done, built("z"))
+		w.ship(staging, remit.Done, built("a"))
+		w.ship(staging, remit.Done, built("a"))
+		again := w.released(to(w, "z"), remit.Done, "rio")
+		good(w, z, again)
+		w.deny(to(w, "a"), remit.RollbackUnknown, "")
+		a := w.ship(staging, remit.Done, built("a"))
+		good(w, z, again, a)
+	})
 	run("a rollback to the same artifacts, out of the unclear, says nothing against them", func(w *world) {
 		a := w.ship(staging, remit.Done, built("a"))
 		w.ship(staging, remit.Ambiguous, built("b"))
