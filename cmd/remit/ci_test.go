@@ -37,7 +37,7 @@ func runner(t *testing.T, binary string) *ciHost {
 	t.Helper()
 	w := testworld.New(t, testworld.Options{})
 	iss := testworld.NewIssuer(t, w.Clock.Now, jose.RS256)
-	iss.Claims = map[string]any{"sha": testworld.Commit, "workflow_sha": testworld.Commit, "job_workflow_sha": testworld.Commit}
+	iss.Tell(jobClaims(0))
 	w.Declare(w.BuildTeam(iss))
 	h := &ciHost{t: t, w: w, iss: iss, task: w.Build(), bin: t.TempDir(), temp: t.TempDir()}
 	if err := os.Symlink(binary, filepath.Join(h.bin, "remit")); err != nil {
@@ -181,7 +181,7 @@ func TestALoginThatIsOverIsRenewedWhereTheForgeAllowsIt(t *testing.T) {
 	}
 	h := runner(t, self)
 	now := h.w.Clock.Now().Unix()
-	h.iss.Claims["exp"] = now + 20 // less than a login keeps in reserve
+	h.iss.Tell(jobClaims(now + 20)) // less than a login keeps in reserve
 	out := h.must("", "remit ci login")
 	for line := range strings.Lines(out) {
 		if kv, ok := strings.CutPrefix(strings.TrimSpace(line), "export "); ok {
@@ -190,7 +190,7 @@ func TestALoginThatIsOverIsRenewedWhereTheForgeAllowsIt(t *testing.T) {
 	}
 	var first remit.ID
 	h.w.Engine.View(func(s *authority.State) { first = s.InstancesOf(h.task)[0] })
-	delete(h.iss.Claims, "exp")
+	h.iss.Tell(jobClaims(0))
 	c, status := h.caller(h.must("", "remit token git"))
 	if status != 200 || c.Instance == first || h.instances() != 1 {
 		t.Errorf("%d %+v, %d instances", status, c, h.instances())
@@ -218,4 +218,13 @@ func TestAJobWithoutATokenIsToldWhatToWrite(t *testing.T) {
 	if h.instances() != 1 {
 		t.Error("no instance")
 	}
+}
+
+// jobClaims are those of a job on the commit of the tests; exp is when its token ends, 0 for as usual.
+func jobClaims(exp int64) map[string]any {
+	c := map[string]any{"sha": testworld.Commit, "workflow_sha": testworld.Commit, "job_workflow_sha": testworld.Commit}
+	if exp != 0 {
+		c["exp"] = exp
+	}
+	return c
 }

@@ -311,7 +311,7 @@ func (c *chainStory) job(extra string) string {
 	run("git", "-c", "http.extraHeader=Authorization: "+c.forge.Authorization(), "clone", "--quiet", c.forge.URL+"/acme/payments.git", ".")
 	run("git", "checkout", "--quiet", c.merged)
 	run("git", "remote", "set-url", "origin", "https://github.com/acme/payments.git")
-	c.issuer.Claims = map[string]any{"sha": c.merged, "workflow_sha": c.merged, "job_workflow_sha": c.merged}
+	c.issuer.Tell(map[string]any{"sha": c.merged, "workflow_sha": c.merged, "job_workflow_sha": c.merged})
 	args := []string{"push", "-P", "ubuntu-latest=-self-hosted", "--no-cache-server"}
 	for _, kv := range append(slices.Clone(c.env), "RUNNER_TEMP="+temp, "FORGE="+c.git.URL, "EXTRA="+extra, "ACTIONS_ID_TOKEN_REQUEST_URL="+c.issuer.URL+"/token?api-version=2",
 		"ACTIONS_ID_TOKEN_REQUEST_TOKEN="+testworld.RequestToken) {

@@ -31,8 +31,7 @@ type Issuer struct {
 	Fetches atomic.Int64 // of discovery document and keys
 	// Answer, when set, answers in place of the issuer; it returns false to leave it to the issuer.
 	Answer func(http.ResponseWriter, *http.Request) bool
-	// Claims are what a job that asks at /token is told about itself, besides aud.
-	Claims map[string]any
+	claims map[string]any // what a job that asks at /token is told about itself, besides aud
 
 	now    func() time.Time
 	mu     sync.Mutex
@@ -166,6 +165,13 @@ func (i *Issuer) finish(c, changes map[string]any) map[string]any {
 	return c
 }
 
+// Tell sets what a job that asks at /token is told about itself, besides aud.
+func (i *Issuer) Tell(claims map[string]any) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.claims = maps.Clone(claims)
+}
+
 func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 	if i.Answer != nil && i.Answer(w, r) {
 		return
@@ -186,7 +192,10 @@ func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "no", http.StatusUnauthorized)
 			return
 		}
-		claims := i.GitHub(r.URL.Query().Get("audience"), "", i.Claims)
+		i.mu.Lock()
+		changes := maps.Clone(i.claims)
+		i.mu.Unlock()
+		claims := i.GitHub(r.URL.Query().Get("audience"), "", changes)
 		answer = map[string]any{"value": i.Sign(claims)}
 	default:
 		http.NotFound(w, r)
