@@ -27,7 +27,7 @@ type Change struct {
 	Ecosystem string // go, npm, pypi, actions
 	Name      string
 	From, To  string // versions; empty: it is not there
-	Source    string // where To comes from, if that is not the ecosystem's usual registry: host, address, path
+	Source    string // where To comes from, if that is not where the others do: host, address, path
 	New       bool   // nothing of that name was there
 	Scripts   bool   // it runs code when it is installed
 	Finding   string // what is odd about it; empty: nothing

@@ -12,7 +12,7 @@ func entry(version, resolved, integrity, more string) string {
 	return `"node_modules/left-pad":{"version":"` + version + `","resolved":"` + resolved + `","integrity":"` + integrity + `"` + more + `}}}`
 }
 
-const tarball = "https://registry.npmjs.org/left-pad/-/left-pad-1.3.0.tgz"
+const tarball = "https://npm.example/left-pad/-/left-pad-1.3.0.tgz"
 
 func TestChanges(t *testing.T) {
 	for _, c := range []struct {
@@ -41,8 +41,9 @@ func TestChanges(t *testing.T) {
 			"left-pad 1.3.0 (!) the version is the same, but its content is another; the manifest asks for nothing new"},
 		{"a swap hidden in a lock: version", "package-lock.json", lockHead + entry("1.3.0", tarball, "sha512-a", ""), lockHead + entry("1.3.1", tarball, "sha512-b", `,"hasInstallScript":true`),
 			"left-pad 1.3.0 -> 1.3.1, runs a script when installed (!) the manifest asks for nothing new"},
-		{"a swap hidden in a lock: another package", "package-lock.json", lockHead + entry("1.3.0", tarball, "sha512-a", ""), lockHead + entry("1.3.0", "https://registry.npmjs.org/evil/-/evil-1.3.0.tgz", "sha512-b", ""),
-			"left-pad 1.3.0 (!) the version is the same, but its content is another; the version is the same, but it comes from elsewhere; the address is that of another package: https://registry.npmjs.org/evil/-/evil-1.3.0.tgz; the manifest asks for nothing new"},
+		{"a swap hidden in a lock: another package", "package-lock.json", lockHead + entry("1.3.0", tarball, "sha512-a", ""), lockHead + entry("1.3.0", "https://npm.example/evil/-/evil-1.3.0.tgz", "sha512-b", ""),
+			"left-pad 1.3.0 (!) the version is the same, but its content is another; the version is the same, but it comes from elsewhere; the address is that of another package: https://npm.example/evil/-/evil-1.3.0.tgz; the manifest asks for nothing new"},
+		{"a lock that names no host yet", "package-lock.json", `{"lockfileVersion":3,"packages":{"":{}}}`, lockHead + entry("1.3.0", tarball, "sha512-a", ""), "new left-pad 1.3.0 from npm.example"},
 		{"nothing that binds the content", "package-lock.json", `{"lockfileVersion":3,"packages":{"":{}}}`, lockHead + entry("1.3.0", "http://mirror.example/x.tgz", "", ""),
 			"new left-pad 1.3.0 from http://mirror.example (!) nothing binds its content (no integrity)"},
 		{"a pin", "requirements.txt", "requests==2.31.0\n", "Requests==2.32.0 # why\n", "requests ==2.31.0 -> ==2.32.0"},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -122,7 +123,23 @@ func readLock(text []byte) (lock, error) {
 	return l, nil
 }
 
-const registry = "registry.npmjs.org"
+// usual is the host that most packages of a lock file come from, the first by name of those with as many; empty if it has
+// none. Whatever comes from elsewhere is named.
+func (l lock) usual() string {
+	count := map[string]int{}
+	for _, n := range l.Packages {
+		if n.Resolved != "" {
+			count[host(n.Resolved)]++
+		}
+	}
+	best := ""
+	for _, h := range slices.Sorted(maps.Keys(count)) {
+		if count[h] > count[best] {
+			best = h
+		}
+	}
+	return best
+}
 
 // packageLock compares lock files. What changes although the manifest asks for the same is a finding: so is a swap seen
 // that stands in the lock file alone.
@@ -136,6 +153,7 @@ func packageLock(_ string, old, new []byte) ([]Change, error) {
 		return nil, err
 	}
 	same := old != nil && maps.Equal(was.Packages[""].deps(), is.Packages[""].deps())
+	registry := was.usual()
 	var out []Change
 	for at, n := range is.Packages {
 		o, known := was.Packages[at]
@@ -167,7 +185,7 @@ func packageLock(_ string, old, new []byte) ([]Change, error) {
 		if n.Name != "" && n.Name != c.Name {
 			say("it is really " + n.Name)
 		}
-		if n.Resolved != "" && !strings.Contains(n.Resolved, "/"+packageBase(c.Name, n.Name)) && strings.HasPrefix(n.Resolved, "https://"+registry) {
+		if n.Resolved != "" && !strings.Contains(n.Resolved, "/"+packageBase(c.Name, n.Name)) && registry != "" && strings.HasPrefix(n.Resolved, "https://"+registry+"/") {
 			say("the address is that of another package: " + n.Resolved)
 		}
 		if same {
