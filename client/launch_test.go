@@ -502,6 +502,10 @@ func TestSignalsReachTheCommand(t *testing.T) {
 		sig  syscall.Signal
 	}{{"INT", syscall.SIGINT}, {"TERM", syscall.SIGTERM}, {"HUP", syscall.SIGHUP}, {"QUIT", syscall.SIGQUIT}} {
 		t.Run(c.name, func(t *testing.T) {
+			// A shell starts what it runs in the background with INT and QUIT ignored, and children would inherit that.
+			caught := make(chan os.Signal, 1)
+			signal.Notify(caught, c.sig)
+			defer signal.Stop(caught)
 			_, environ := home(t)
 			var keep io.WriteCloser
 			out, w, _ := os.Pipe()
