@@ -85,6 +85,8 @@ type TaskView struct {
 	Entry     EntryIndex `json:"entry"`
 	// Ungoverned names the credentials that it was handed past Remit (remit run --env).
 	Ungoverned []string `json:"ungoverned,omitempty"`
+	// Dropped is what was asked for and is not in Grant; in the answer to the request only.
+	Dropped []Scope `json:"dropped,omitempty"`
 }
 
 // EndRequest ends a task.
@@ -195,7 +197,8 @@ type AccessView struct {
 	Changes     []Change        `json:"changes,omitempty"`   // of declarations
 	Rules       []string        `json:"rules"`
 	Sentence    string          `json:"sentence"`
-	Reach       []Scope         `json:"reach,omitempty"` // what the agent's grant reaches besides
+	Observed    []Observation   `json:"observed,omitempty"` // what rules on trial would have said
+	Reach       []Scope         `json:"reach,omitempty"`    // what the agent's grant reaches besides
 	Needs       []Need          `json:"needs"`
 	Zone        Zone            `json:"zone"`
 	Votes       []VoteView      `json:"votes"`
@@ -286,7 +289,11 @@ type DecisionView struct {
 	Policy   Digest     `json:"policy,omitzero"`
 	Facts    Digest     `json:"facts,omitzero"`
 	Outcome  Outcome    `json:"outcome,omitempty"`
-	Derived  bool       `json:"derived"` // deriving it again just now gave the same
+	// Observed is what rules on trial would have said; without texts where the decision is not derived again.
+	Observed []Observation `json:"observed,omitempty"`
+	Derived  bool          `json:"derived"` // deriving it again just now gave the same
+	// ErasedBy is the entry that erased what it was decided on; missing: none did.
+	ErasedBy EntryIndex `json:"erased_by,omitempty"`
 }
 
 // TraceStep is one line of a task's story.
@@ -301,6 +308,7 @@ type TraceStep struct {
 	Verdict  string     `json:"verdict,omitempty"`
 	Code     Code       `json:"code,omitempty"`
 	Sentence string     `json:"sentence"`
+	ErasedBy EntryIndex `json:"erased_by,omitempty"` // the entry that erased what its decision was made on
 }
 
 // Trace is a task's story from intent to outcome.
@@ -344,6 +352,14 @@ type TryAnswer struct {
 	Digest      Digest          `json:"digest"`
 	Judged      int             `json:"judged"`
 	Differences []TryDifference `json:"differences"`
+	Observed    []TryObserved   `json:"observed,omitempty"`
+}
+
+// TryObserved counts the requests to which a rule on trial applies.
+type TryObserved struct {
+	Rule     string  `json:"rule"`
+	Verdict  Verdict `json:"verdict"` // that it would be
+	Requests int     `json:"requests"`
 }
 
 // TryDifference is a decision that would have been another.

@@ -11,11 +11,21 @@ type ArtifactView struct {
 	Agent     string     `json:"agent"`
 	Requester string     `json:"requester,omitempty"` // the person behind the task
 	// RequestedBy is the task that asked for that one; empty if a person did.
-	RequestedBy ID      `json:"requested_by,omitempty"`
-	Inputs      []Input `json:"inputs,omitempty"` // what the task rested on
+	RequestedBy ID       `json:"requested_by,omitempty"`
+	Job         *JobView `json:"job,omitempty"`    // that built it, of one artifact
+	Inputs      []Input  `json:"inputs,omitempty"` // what the task rested on
 	// Sources are those repositories among Inputs that declare the artifact.
 	Sources  []Resource `json:"sources,omitempty"`
 	Releases []string   `json:"releases,omitempty"` // environments to which it was deployed
+}
+
+// JobView is the CI job that an instance was, as its token said.
+type JobView struct {
+	Issuer      string `json:"issuer"`             // its address
+	Upstream    string `json:"upstream"`           // as which the issuer is declared
+	Repository  string `json:"repository"`         // immutable id
+	Workflow    string `json:"workflow,omitempty"` // path of its file
+	Environment string `json:"environment,omitempty"`
 }
 
 // ArtifactList is what was published, newest first.

@@ -9,6 +9,10 @@ type LeaseList struct {
 	Exposure int         `json:"exposure"` // leases that only their own end ends, and that somebody may still have
 	// Until is when the last exposure ends by itself.
 	Until *time.Time `json:"until,omitempty"`
+	// Lost is until when credentials may live that were made after the backup from which the log went on. They count as one
+	// exposure: nobody knows how many there are.
+	Lost      *time.Time `json:"lost,omitempty"`
+	Contained []string   `json:"contained,omitempty"` // upstreams at which nothing is made or done
 }
 
 // LeaseView is one upstream credential as people see it.
@@ -74,4 +78,17 @@ type LeaseProof struct {
 // AbandonRequest gives a lease up that cannot be seen dead. It holds for a second administrator.
 type AbandonRequest struct {
 	Reason string `json:"reason"` // at most 1 KiB
+}
+
+// ContainRequest contains an upstream, or lifts that.
+type ContainRequest struct {
+	Lift bool `json:"lift,omitempty"`
+}
+
+// ContainAnswer says what containing an upstream came to so far.
+type ContainAnswer struct {
+	Upstream string `json:"upstream"`
+	Leases   []ID   `json:"leases,omitempty"` // whose end has begun; they are gone once a probe saw them dead
+	// Rest is why things that Remit made there and knows no lease of could not be ended all at once; empty: they were.
+	Rest string `json:"rest,omitempty"`
 }

@@ -21,94 +21,11 @@ import (
 
 const module = "github.com/remit-dev/remit"
 
-// rooms says which rooms of ours the code of a room may import; "." is the root. A room's own internal rooms are not
-// listed: they may import the root and each other, and only their room imports them. Tests may import any room.
-var rooms = map[string][]string{
-	".":                 {},
-	"sshsig":            {},
-	"authority":         {".", "sshsig"},
-	"declare":           {"."},
-	"ledger":            {"."},
-	"ledger/ledgertest": {".", "ledger"},
-	"ledger/sqlite":     {".", "ledger"},
-	"identity":          {".", "sshsig"},
-	"policy":            {".", "authority"},
-	"engine":            {".", "authority", "ledger"},
-	"broker":            {".", "authority"},
-	"broker/gitea":      {".", "broker"},
-	"broker/kubernetes": {".", "broker"},
-	"broker/registry":   {".", "broker"},
-	"broker/brokertest": {".", "broker", "authority"},
-	"seal":              {"."},
-	"attest":            {"."},
-	"secret":            {".", "seal"},
-	"gateway":           {"."},
-	"gateway/git":       {".", "gateway"},
-	"gateway/task":      {".", "gateway"},
-	"gateway/web":       {".", "gateway"},
-	"gateway/oci":       {".", "gateway"},
-	"gateway/secret":    {".", "gateway"},
-	"gateway/change":    {".", "gateway"},
-	"gateway/deploy":    {".", "gateway"},
-	"depend":            {"."},
-	"executor":          {".", "gateway"},
-	"follow":            {".", "authority", "ledger"},
-	"analysis":          {".", "authority"},
-	"server":            {".", "authority", "engine", "identity", "follow", "analysis", "ledger", "sshsig"},
-	"client":            {".", "identity", "sshsig"},
-	"cmd/remit":         {"*"},
-	"internal/world":    {"*"},
-	"internal/real":     {}, // the standard library only: tests start servers with it
-	"bench":             {}, // tests only
-}
-
-// testRooms are imported by tests, and by each other.
-var testRooms = []string{"ledger/ledgertest", "broker/brokertest", "internal/world", "internal/real"}
-
-// owned are libraries that one room hides from all others. Tests may use any of them for a second opinion.
-var owned = map[string][]string{
-	"github.com/open-policy-agent/opa":   {"policy"},
-	"modernc.org/sqlite":                 {"ledger/sqlite"},
-	"github.com/goccy/go-yaml":           {"declare", "analysis", "cmd/remit"},
-	"github.com/hiddeco/sshsig":          {"sshsig"},
-	"github.com/pjbgf/sha1cd":            {"gateway/git"},
-	"github.com/spf13/cobra":             {"cmd/remit"},
-	"github.com/spiffe/go-spiffe":        {"identity", "client"},
-	"google.golang.org/grpc":             {"identity"},
-	"github.com/transparency-dev/merkle": {}, // tests only
-	"filippo.io/age":                     {"seal"},
-	"k8s.io":                             {"broker/kubernetes", "gateway/deploy"},
-	"code.gitea.io/sdk":                  {"broker/gitea"},
-	"github.com/rhysd/actionlint":        {"depend"},
-	"github.com/go-jose/go-jose":         {"identity", "broker/registry", "internal/world"},
-	"github.com/in-toto":                 {"attest"},
-	"golang.org/x/mod/sumdb":             {"ledger", "ledger/sqlite", "ledger/ledgertest", "server"},
-	"filippo.io/torchwood":               {"ledger", "ledger/sqlite"},
-	"github.com/cenkalti/backoff":        {"broker", "client", "executor"},
-	"github.com/go-git/go-git":           {}, // git itself is the oracle
-	"github.com/sirupsen/logrus":         {}, // log/slog
-}
-
-const (
-	maxFile    = 600 // lines, all of them
-	maxPackage = 2500
-	maxMethods = 5
-)
-
-// larger are packages that have outgrown maxPackage, with the size that they may not pass. A line here is a debt.
-var larger = map[string]int{
-	"authority": 5400, // the rules, the commands and the difference of declarations; the difference could move out
-	"server":    3500, // the API, one file for each kind of thing
-	"client":    3000, // the API's client and the launcher, which could be a room of its own
-	"cmd/remit": 8800, // one file for each command, and the adapters between rooms; nothing imports it
-}
-
 // unordered are the functions of authority that go through a map where the order cannot be seen: each only marks,
 // counts, deletes, or fills another map.
 var unordered = map[string]string{
-	"applyAgent": "adds the same owner to the closure of each task, a sorted set",
-	"sealsFor":   "fills a map",
-	"inDebt":     "asks whether there is one",
+	"sealsFor": "fills a map",
+	"inDebt":   "asks whether there is one",
 }
 
 // source is one parsed file.

@@ -67,11 +67,13 @@ const (
 	ClockInDoubt     Code = "CLOCK"
 	LedgerDown       Code = "LEDGER_UNAVAILABLE"
 	Overload         Code = "OVERLOAD"
+	Draining         Code = "DRAINING"
 	UpstreamDown     Code = "UPSTREAM_UNAVAILABLE"
 	NoSpace          Code = "NO_SPACE"
 	EvidenceMissing  Code = "EVIDENCE_MISSING"
 	RollbackUnknown  Code = "ROLLBACK_UNKNOWN"
 	ReviewMissing    Code = "REVIEW_MISSING"
+	Contained        Code = "CONTAINED"
 	Internal         Code = "INTERNAL"
 )
 
@@ -123,11 +125,13 @@ var codes = []CodeInfo{
 	{ClockInDoubt, 503, ExitError, "the clock jumped; an administrator must confirm it"},
 	{LedgerDown, 503, ExitError, "the log cannot be written, so nothing is allowed"},
 	{Overload, 503, ExitError, "too many requests wait"},
+	{Draining, 503, ExitError, "the server is about to stop and begins nothing new; try again later"},
 	{UpstreamDown, 502, ExitError, "the upstream does not answer as it should"},
 	{NoSpace, 507, ExitError, "no space is left for new work"},
 	{EvidenceMissing, 403, ExitDenied, "what the environment requires of it is not there"},
 	{RollbackUnknown, 403, ExitDenied, "no such release was good in this environment"},
 	{ReviewMissing, 403, ExitDenied, "the reviews that a merge needs are not there"},
+	{Contained, 403, ExitDenied, "an administrator contains the upstream; nothing is done there until one lifts that"},
 	{Internal, 500, ExitError, "a fault of Remit's own; nothing was allowed"},
 }
 

@@ -11,6 +11,7 @@ type Declarations struct {
 	Environments []Environment `json:"environments,omitempty"`
 	Secrets      []Secret      `json:"secrets,omitempty"`
 	Boundaries   []Boundary    `json:"boundaries,omitempty"`
+	Detections   []Detection   `json:"detections,omitempty"`
 	Policy       []PolicyFile  `json:"policy,omitempty"` // empty: the policy stays as it is
 }
 
@@ -174,6 +175,27 @@ type Boundary struct {
 	Name      string     `json:"name"`
 	Seal      []Pattern  `json:"seal"`                // resources that no grant may name
 	Functions []Function `json:"functions,omitempty"` // to which it applies; empty: all
+}
+
+// Names of the shipped detections, as declarations and the log have them.
+const (
+	DenialBurst   = "denial-burst"
+	Probing       = "probing"
+	InstanceTwice = "instance-twice"
+	OutsideHours  = "outside-hours"
+	RefMoved      = "ref-moved-outside"
+	UnusedGrant   = "unused-broad-grant"
+)
+
+// DetectionNames lists them. A declaration of another name would let nothing suspend, and look as if it did.
+func DetectionNames() []string {
+	return []string{DenialBurst, Probing, InstanceTwice, OutsideHours, RefMoved, UnusedGrant}
+}
+
+// Detection says what a detection over the log may do by itself.
+type Detection struct {
+	Name    string `json:"name"`              // one of DetectionNames
+	Suspend bool   `json:"suspend,omitempty"` // the agent that it finds
 }
 
 // PolicyFile is one Rego module of a policy bundle.

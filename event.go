@@ -1,5 +1,10 @@
 package remit
 
+import (
+	"maps"
+	"slices"
+)
+
 // Event is a fact. Events never change once released: members are added, a new meaning is a new kind. Members are
 // encoded by the integer in their tag (deterministic CBOR). Nothing personal or secret stands in an event: people are
 // ids, texts are commitments of payloads.
@@ -201,6 +206,8 @@ type (
 		Review    string      `cbor:"21,keyasint,omitempty"`
 		Change    Digest      `cbor:"22,keyasint,omitzero"` // of a review and of a merge: the same whatever it is based on
 		Child     ChildFacts  `cbor:"23,keyasint,omitzero"`
+		Observed  []string    `cbor:"24,keyasint,omitempty"` // what rules on trial would have said, deny:RULE or hold:RULE; at most MaxObserved, sorted
+		Advice    bool        `cbor:"25,keyasint,omitempty"` // it opens nothing: no permit, no access request, nobody joins a closure
 	}
 	// ChildFacts are what the compiled rules found of a child task that was asked for.
 	ChildFacts struct {
@@ -350,6 +357,9 @@ func (*Redeemed) Kind() string            { return "permit.redeemed" }
 func (*Recorded) Kind() string            { return "attempt.recorded" }
 func (*ClockConfirmed) Kind() string      { return "clock.confirmed" }
 
+// Kinds are the kinds of events that this version knows, sorted.
+func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }
+
 // NewEvent gives an empty event of a kind, to decode into; ok is false for a kind that this version does not know.
 func NewEvent(kind string) (_ Event, ok bool) {
 	make, ok := kinds[kind]
@@ -391,4 +401,10 @@ var kinds = map[string]func() Event{
 	"permit.redeemed":      func() Event { return new(Redeemed) },
 	"attempt.recorded":     func() Event { return new(Recorded) },
 	"clock.confirmed":      func() Event { return new(ClockConfirmed) },
+	"upstream.contained":   func() Event { return new(UpstreamContained) },
+	"payloads.erased":      func() Event { return new(PayloadsErased) },
+	"log.forked":           func() Event { return new(LogForked) },
+	"entry.lost":           func() Event { return new(EntryLost) },
+	"detection.declared":   func() Event { return new(DetectionDeclared) },
+	"finding.recorded":     func() Event { return new(Found) },
 }

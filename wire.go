@@ -58,6 +58,11 @@ type RefChange struct {
 	Brought  []string     `json:"brought,omitempty"` // commits that this push itself brings, ids in hex
 	Signers  []ID         `json:"signers,omitempty"` // people whose declared keys verifiably signed new commits
 	Findings []Finding    `json:"findings,omitempty"`
+	// What the changed files mean, as far as it is known; Truncated: there is more of it than is said here.
+	Dependencies []DependencyChange `json:"dependencies,omitempty"` // at most MaxDependencies, sorted
+	Workflows    []WorkflowFinding  `json:"workflows,omitempty"`    // at most MaxWorkflows
+	Owners       []Ownership        `json:"owners,omitempty"`       // at most MaxOwnerships
+	Truncated    bool               `json:"truncated,omitempty"`
 }
 
 // Finding is something that a gateway saw and that denies: bad objects, unseen blobs, misleading names.
@@ -89,6 +94,9 @@ type Request struct {
 	// Preview asks, before the costly part of classifying, whether scope alone denies: then the decision is a deny like
 	// any other; otherwise it is Allow without a permit and without an entry.
 	Preview bool `json:"preview,omitempty"`
+	// Advice asks what would be decided, for an enforcement point that is not Remit's: the decision is recorded like any
+	// other, but an allow has no permit and a hold opens no access request.
+	Advice bool `json:"advice,omitempty"`
 	// Access is set when an executor claims an approved work order.
 	Access ID `json:"access,omitempty"`
 }
@@ -155,4 +163,7 @@ type TaskRequest struct {
 	Envelope Envelope      `json:"envelope,omitzero"`
 	Budget   Budget        `json:"budget,omitzero"`
 	For      time.Duration `json:"for,omitempty"` // until the deadline; 8 h by default, 24 h at most
+	// Strict: refuse the request where a part of Scope is in nothing that the agent is entitled to; by default the rest
+	// is granted.
+	Strict bool `json:"strict,omitempty"`
 }

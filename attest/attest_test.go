@@ -49,7 +49,7 @@ var (
 )
 
 func published() attest.Published {
-	return attest.Published{Artifact: artifact, Builder: "spiffe://acme/agent/builder", Workflow: ".github/workflows/build.yml", Task: "T-7", Attempt: "X-3", Requester: "T-5",
+	return attest.Published{Artifact: artifact, Builder: "spiffe://acme/agent/builder", Workflow: ".github/workflows/build.yml", Issuer: "https://ci.example", Task: "T-7", Attempt: "X-3", Requester: "T-5",
 		Inputs: []remit.Input{{Resource: "repo:forge/acme/app", ID: commit}, {Resource: "artifact:images/base", ID: "sha256:" + strings.Repeat("cd", 32)}}, Where: where}
 }
 
@@ -60,7 +60,8 @@ func reviewed() attest.Reviewed {
 
 func released() attest.Released {
 	return attest.Released{Deploy: remit.Deploy{Environment: "acme/production", Artifacts: []remit.Artifact{artifact}}, Allowed: true, Policy: remit.Hash([]byte("policy")),
-		Evidence: []string{remit.EvidenceMerged, remit.EvidenceBuilt}, Rules: 3, Task: "T-9", Access: "A-4", Where: where}
+		Evidence: []string{remit.EvidenceMerged, remit.EvidenceBuilt}, Rules: 3, Task: "T-9", Access: "A-4", Where: where,
+		Votes: []attest.Approval{{Person: "H-2", Assurance: remit.AssuranceTouch}, {Person: "H-1", Assurance: remit.AssuranceTouch}}, Executor: "executor/P", Attempt: "X-44", Outcome: remit.Done}
 }
 
 func all(t *testing.T) map[string][]byte {
@@ -142,15 +143,15 @@ func TestWhatIsSaid(t *testing.T) {
 	ab, cd, pol := strings.Repeat("ab", 32), strings.Repeat("cd", 32), remit.Hash([]byte("policy"))
 	diff := remit.Hash([]byte("diff"))
 	want := map[string]string{
-		attest.ProvenanceType: `{"_type":"https://in-toto.io/Statement/v1","predicate":{"buildDefinition":{"buildType":"https://remit.dev/attest/task/v1","externalParameters":{"requestedBy":"T-5","sources":[{"commit":"` + commit +
+		attest.ProvenanceType: `{"_type":"https://in-toto.io/Statement/v1","predicate":{"buildDefinition":{"buildType":"https://remit.dev/attest/task/v1","externalParameters":{"issuer":"https://ci.example","requestedBy":"T-5","sources":[{"commit":"` + commit +
 			`","repository":"repo:forge/acme/app"}],"task":"T-7","workflow":".github/workflows/build.yml"},"resolvedDependencies":[{"digest":{"gitCommit":"` + commit + `"},"name":"forge/acme/app","uri":"repo:forge/acme/app"},{"digest":{"sha256":"` + cd +
 			`"},"name":"images/base","uri":"artifact:images/base"}]},"runDetails":{"builder":{"id":"spiffe://acme/agent/builder"},"metadata":{"finishedOn":"2026-05-01T12:00:00Z","invocationId":"remit.example/acme#41/T-7/X-3"}}},` +
 			`"predicateType":"https://slsa.dev/provenance/v1","subject":[{"digest":{"sha256":"` + ab + `"},"name":"images/app","uri":"artifact:images/app"}]}`,
 		attest.ResultType: `{"_type":"https://in-toto.io/Statement/v1","predicate":{"properties":["REMIT_REVIEW_APPROVED","REMIT_REF refs/heads/main","REMIT_RECORD remit.example/acme#41/T-6"],"timeCreated":"2026-05-01T12:00:00Z","verifier":{"id":"spiffe://acme/agent/reviewer"}},` +
 			`"predicateType":"https://in-toto.io/attestation/svr/v0.1","subject":[{"digest":{"gitCommit":"` + strings.Repeat("34", 20) + `"},"name":"head","uri":"repo:forge/acme/app"},{"digest":{"gitTreeSHA256":"` + strings.Repeat("56", 32) +
 			`"},"name":"tree","uri":"repo:forge/acme/app"},{"digest":{"gitCommit":"` + commit + `"},"name":"base","uri":"repo:forge/acme/app"},{"digest":{"sha256":"` + fmt.Sprintf("%x", diff[:]) + `"},"name":"diff"}]}`,
-		attest.SummaryType: `{"_type":"https://in-toto.io/Statement/v1","predicate":{"policy":{"digest":{"sha256":"` + fmt.Sprintf("%x", pol[:]) + `"},"uri":"remit.example/acme#41/T-9"},"resourceUri":"environment:acme/production","timeVerified":"2026-05-01T12:00:00Z","verificationResult":"PASSED",` +
-			`"verifiedLevels":["REMIT_APPROVED A-4","REMIT_EVIDENCE built","REMIT_EVIDENCE merged"],"verifier":{"id":"https://remit.dev/attest/rules/v3"}},"predicateType":"https://slsa.dev/verification_summary/v1","subject":[{"digest":{"sha256":"` + ab + `"},"name":"images/app","uri":"artifact:images/app"}]}`,
+		attest.SummaryType: `{"_type":"https://in-toto.io/Statement/v1","predicate":{"policy":{"digest":{"sha256":"` + fmt.Sprintf("%x", pol[:]) + `"},"uri":"remit.example/acme#41/T-9/X-44"},"resourceUri":"environment:acme/production","timeVerified":"2026-05-01T12:00:00Z","verificationResult":"PASSED",` +
+			`"verifiedLevels":["REMIT_APPROVED A-4","REMIT_APPROVER H-1 touch","REMIT_APPROVER H-2 touch","REMIT_EVIDENCE built","REMIT_EVIDENCE merged","REMIT_EXECUTOR executor/P","REMIT_OUTCOME done"],"verifier":{"id":"https://remit.dev/attest/rules/v3"}},"predicateType":"https://slsa.dev/verification_summary/v1","subject":[{"digest":{"sha256":"` + ab + `"},"name":"images/app","uri":"artifact:images/app"}]}`,
 	}
 	for range 20 { // protojson puts spaces at random
 		for typ, b := range all(t) {
@@ -160,8 +161,13 @@ func TestWhatIsSaid(t *testing.T) {
 		}
 	}
 	d := released()
-	d.Allowed = false
+	d.Deploy.Rollback, d.Outcome = true, remit.Ambiguous
 	b, err := attest.Release(d)
+	if err != nil || !bytes.Contains(b, []byte(`"REMIT_OUTCOME ambiguous","REMIT_ROLLBACK"`)) {
+		t.Errorf("a rollback of which nobody knows what came says %s (%v)", b, err)
+	}
+	d.Allowed = false
+	b, err = attest.Release(d)
 	if err != nil || !bytes.Contains(b, []byte(`"FAILED"`)) || bytes.Contains(b, []byte("REMIT_")) {
 		t.Errorf("a refused release says %s (%v)", b, err)
 	}

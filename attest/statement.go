@@ -49,6 +49,7 @@ type Published struct {
 	Builder  string        // SPIFFE ID of the agent, spiffe://ORG/agent/NAME
 	Inputs   []remit.Input // what its task rested on: commits and artifacts
 	Workflow string        // path of the workflow's file, if a job of one built it
+	Issuer   string        // address of the issuer whose token proved that job
 	Task     remit.ID
 	Attempt  remit.ID // empty: not known any more
 	// Requester is the task that asked for it; empty if a person did, who is not named here (a statement leaves the house).
@@ -74,7 +75,7 @@ func Provenance(p Published) ([]byte, error) {
 		}
 	}
 	external := map[string]any{"sources": sources, "task": string(p.Task)}
-	for name, v := range map[string]string{"workflow": p.Workflow, "requestedBy": string(p.Requester)} {
+	for name, v := range map[string]string{"workflow": p.Workflow, "issuer": p.Issuer, "requestedBy": string(p.Requester)} {
 		if v != "" {
 			external[name] = v
 		}
@@ -131,7 +132,7 @@ func Review(r Reviewed) ([]byte, error) {
 	}, subject...)
 }
 
-// Released is a decision on what is deployed.
+// Released is a decision on what is deployed, and what came of it.
 type Released struct {
 	Deploy   remit.Deploy
 	Allowed  bool
@@ -140,7 +141,17 @@ type Released struct {
 	Rules    int          // version of the compiled rules
 	Task     remit.ID
 	Access   remit.ID // whose votes decided
-	Where    Where
+	Votes    []Approval
+	Executor string // who carried it out
+	Attempt  remit.ID
+	Outcome  remit.Outcome
+	Where    Where // of the decision
+}
+
+// Approval is a vote that counted. The person is their id in the log: a statement leaves the house.
+type Approval struct {
+	Person    remit.ID
+	Assurance remit.Assurance
 }
 
 // Release is the statement on a decision to deploy (SLSA verification summary).
@@ -158,13 +169,26 @@ func Release(r Released) ([]byte, error) {
 		if r.Access != "" {
 			levels = append(levels, "REMIT_APPROVED "+string(r.Access))
 		}
+		for _, v := range r.Votes {
+			levels = append(levels, "REMIT_APPROVER "+string(v.Person)+" "+string(v.Assurance))
+		}
+		if r.Executor != "" {
+			levels = append(levels, "REMIT_EXECUTOR "+r.Executor)
+		}
+		if r.Deploy.Rollback {
+			levels = append(levels, "REMIT_ROLLBACK")
+		}
+		// What was verified is that it may be deployed. Whoever wants to know whether it was asks for this.
+		if r.Outcome != "" {
+			levels = append(levels, "REMIT_OUTCOME "+string(r.Outcome))
+		}
 	}
 	slices.Sort(levels)
 	return statement(SummaryType, &vsa.VerificationSummary{
 		Verifier:     &vsa.VerificationSummary_Verifier{Id: Verifier + strconv.Itoa(r.Rules)},
 		TimeVerified: timestamppb.New(r.Where.At),
 		ResourceUri:  string(r.Deploy.Step().Resource),
-		Policy: &vsa.VerificationSummary_Policy{Uri: invocation(r.Where, r.Task, ""),
+		Policy: &vsa.VerificationSummary_Policy{Uri: invocation(r.Where, r.Task, r.Attempt),
 			Digest: map[string]string{"sha256": fmt.Sprintf("%x", r.Policy[:])}},
 		VerificationResult: result, VerifiedLevels: levels,
 	}, subject...)

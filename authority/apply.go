@@ -62,6 +62,8 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		g.Changes = append(g.Changes, Change{e.By, n})
 	case *remit.AgentDeclared:
 		s.applyAgent(n, e)
+	case *remit.UpstreamContained:
+		return s.applyContained(n, at, e)
 	case *remit.UpstreamDeclared:
 		old := s.Gone["upstream/"+e.Name]
 		if u := s.Upstreams[e.Name]; u != nil {
@@ -100,6 +102,37 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 			old = b.Changes
 		}
 		s.Boundaries[e.Name] = &Boundary{*e, append(old, Change{e.By, n})}
+	case *remit.LogForked:
+		if e.Size != uint64(n) || e.Lost < e.Size {
+			return fmt.Errorf("the log goes on from %d entries of %d, and this is entry %d", e.Size, e.Lost, n)
+		}
+		s.Fork = Fork{Entry: n, Lost: e.Lost, LostRoot: e.LostRoot, Exposed: e.Exposed}
+	case *remit.EntryLost:
+		if n >= s.lostTo() {
+			return fmt.Errorf("no entry was lost here")
+		}
+	case *remit.PayloadsErased:
+		for _, d := range e.Payloads {
+			if at, gone := s.Erased[d]; gone {
+				return fmt.Errorf("entry %d erased payload %s", at, d)
+			}
+			s.Erased[d] = n
+		}
+		s.Erasures = append(s.Erasures, n)
+		if a := s.Accesses[e.Access]; a != nil && s.OpenHolds[e.Access] {
+			s.moveAccess(a, remit.AccessUsed, "")
+		}
+	case *remit.DetectionDeclared:
+		old := s.Gone["detection/"+e.Name]
+		if d := s.Detections[e.Name]; d != nil {
+			old = d.Changes
+		}
+		s.Detections[e.Name] = &Detection{*e, append(old, Change{e.By, n})}
+	case *remit.Found:
+		if len(e.Entries) == 0 {
+			return fmt.Errorf("a finding in no entry")
+		}
+		s.Findings[e.Detection+"/"+e.Agent] = LastFinding{Ends: e.Entries[len(e.Entries)-1], Entry: n, At: at}
 	case *remit.Removed:
 		return s.applyRemoved(n, e)
 	case *remit.Applied:
@@ -126,9 +159,10 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 				return err
 			}
 		}
-		t := &Task{TaskCreated: *e, Entry: n, Status: remit.TaskOpen}
+		t := &Task{TaskCreated: e, Entry: n, Status: remit.TaskOpen}
 		t.Closure = add(t.Closure, e.Requester, a.Owner)
 		s.Tasks[e.ID], s.LiveTasks[e.ID] = t, true
+		s.indexTask(t)
 	case *remit.TaskEnded:
 		t := s.Tasks[e.Task]
 		if t == nil || !s.LiveTasks[e.Task] {
@@ -136,13 +170,17 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		}
 		t.Status = e.Status
 		delete(s.LiveTasks, e.Task)
-		s.endLeases(e.Task, at)
+		s.forgetTask(t)
+		s.endLeases(t, at)
 	case *remit.AgentChanged:
 		a := s.Agents[e.Agent]
 		if a == nil || a.Status == remit.AgentRetired {
 			return fmt.Errorf("agent %s does not exist or is retired", e.Agent)
 		}
 		a.Status = e.Status
+		if e.Status != remit.AgentActive {
+			a.Ended = Change{e.By, n}
+		}
 		a.Changes = append(a.Changes, Change{e.By, n})
 	case *remit.PersonKilled:
 		p := s.People[e.Person]
@@ -150,6 +188,7 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 			return fmt.Errorf("unknown person %s", e.Person)
 		}
 		p.Killed = true
+		s.endPerson(p, Change{e.By, n})
 		p.Changes = append(p.Changes, Change{e.By, n})
 	case *remit.InstanceStarted:
 		t := s.Tasks[e.Task]
@@ -159,8 +198,9 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		if err := s.applyJob(at, e); err != nil {
 			return err
 		}
-		s.Instances[e.ID] = &Instance{*e}
+		s.Instances[e.ID] = &Instance{e, n}
 		t.Status = remit.TaskOpen
+		s.indexInstance(s.Instances[e.ID])
 		for p := t; p != nil; p = s.Tasks[p.Parent] {
 			p.Closure = add(p.Closure, e.Launcher)
 		}
@@ -178,9 +218,10 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 			return fmt.Errorf("instance %s does not run", e.Instance)
 		}
 		delete(s.Instances, e.Instance)
-		if s.LiveTasks[i.Task] && len(s.HoldsOf(i.Task)) > 0 && len(s.InstancesOf(i.Task)) == 0 {
-			s.Tasks[i.Task].Status = remit.TaskWaiting
+		if t := s.Tasks[i.Task]; s.LiveTasks[i.Task] && len(t.Holds) > 0 && len(t.Instances) == 1 {
+			t.Status = remit.TaskWaiting
 		}
+		s.forgetInstance(i)
 	case *remit.Decided:
 		return s.applyDecided(n, at, e)
 	case *remit.DenialRepeated, *remit.ClockConfirmed:
@@ -211,6 +252,7 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		if old := s.Accesses[e.Replaces]; e.Carried && old != nil {
 			a.Votes, a.SelfAt = slices.Clone(old.Votes), old.SelfAt
 		}
+		s.indexAccess(a)
 	case *remit.VoteCast:
 		a := s.Accesses[e.Access]
 		if a == nil || a.Status != remit.AccessOpen {
@@ -260,6 +302,7 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 			return fmt.Errorf("lease %s exists, or is of no task", e.ID)
 		}
 		s.Leases[e.ID] = &Lease{LeaseOpened: *e, Status: remit.LeaseIntended, At: at, Entry: n}
+		s.Tasks[e.Task].Leases = add(s.Tasks[e.Task].Leases, e.ID)
 	case *remit.LeaseMoved:
 		return s.applyLeaseMoved(at, e)
 	default:
@@ -276,6 +319,7 @@ func (s *State) moveAccess(a *Access, to remit.AccessStatus, why remit.Code) {
 	if to == remit.AccessUsed || to == remit.AccessVoid {
 		delete(s.OpenHolds, a.ID)
 		a.Steps, a.Artifacts = nil, nil
+		s.forgetAccess(a)
 	}
 }
 
@@ -290,9 +334,19 @@ func (s *State) applyAgent(n remit.EntryIndex, e *remit.AgentDeclared) {
 	}
 	a.AgentDeclared = *e
 	a.Changes = append(a.Changes, Change{e.By, n})
-	for id := range s.LiveTasks {
-		if t := s.Tasks[id]; t.Agent == e.Name {
+	for _, id := range a.Tasks.IDs {
+		if t := s.Tasks[id]; s.LiveTasks[id] {
 			t.Closure = add(t.Closure, e.Owner)
+		}
+	}
+}
+
+// endPerson ends for good what a person has requested, launched and owns.
+func (s *State) endPerson(p *Person, ended Change) {
+	p.Ended = ended
+	for _, name := range sorted(s.Agents) {
+		if a := s.Agents[name]; a.Owner == p.ID {
+			a.Ended = ended
 		}
 	}
 }
@@ -305,6 +359,7 @@ func (s *State) applyRemoved(n remit.EntryIndex, e *remit.Removed) error {
 			return fmt.Errorf("unknown person %s", e.Name)
 		}
 		p.Removed = true
+		s.endPerson(p, Change{e.By, n})
 		p.Changes = append(p.Changes, Change{e.By, n})
 	case "group":
 		if g := s.Groups[e.Name]; g != nil {
@@ -316,7 +371,7 @@ func (s *State) applyRemoved(n remit.EntryIndex, e *remit.Removed) error {
 		if a == nil {
 			return fmt.Errorf("unknown agent %s", e.Name)
 		}
-		a.Status = remit.AgentRetired
+		a.Status, a.Ended = remit.AgentRetired, Change{e.By, n}
 		a.Changes = append(a.Changes, Change{e.By, n})
 	case "upstream":
 		if u := s.Upstreams[e.Name]; u != nil {
@@ -343,6 +398,11 @@ func (s *State) applyRemoved(n remit.EntryIndex, e *remit.Removed) error {
 			s.Gone["boundary/"+e.Name] = append(b.Changes, Change{e.By, n})
 		}
 		delete(s.Boundaries, e.Name)
+	case "detection":
+		if d := s.Detections[e.Name]; d != nil {
+			s.Gone["detection/"+e.Name] = append(d.Changes, Change{e.By, n})
+		}
+		delete(s.Detections, e.Name)
 	default:
 		return fmt.Errorf("%q is nothing that is declared", e.What)
 	}
@@ -372,6 +432,9 @@ func (s *State) applyDecided(n remit.EntryIndex, at int64, e *remit.Decided) err
 		for p := t; p != nil; p = s.Tasks[p.Parent] {
 			p.Closure = add(p.Closure, e.Closure...)
 		}
+	}
+	if e.Advice {
+		return nil
 	}
 	switch e.Verdict {
 	case remit.Hold:

@@ -22,6 +22,7 @@ type verdict struct {
 	zone      remit.Zone // the strictest of the steps
 	limit     bool       // the deny is of class limit: not to be derived again, and no judgement of the request itself
 	malformed bool       // nothing of the request can stand in a leaf
+	observed  []remit.Observation
 }
 
 func (d *verdict) deny(code remit.Code, rule, format string, args ...any) {
@@ -81,11 +82,11 @@ func decideAuthorize(s *State, now int64, c *Authorize) ([]remit.Event, Result, 
 			return s.decided(now, c, task, steps, d, facts)
 		}
 		f := s.factsOf(r, task, steps, now)
-		facts = f.Digest()
-		if c.Judged == nil || c.Judged.Facts != facts || c.Judged.Policy != s.Policy {
+		if c.Judged == nil || !c.Judged.on(&f) || c.Judged.policy != s.Policy {
 			return nil, Result{}, &Stale{Facts: f}
 		}
-		s.addFinding(d, c.Judged.Finding)
+		facts = c.Judged.digest
+		s.addFinding(d, c.Judged.finding)
 	}
 	return s.decided(now, c, task, steps, d, facts)
 }
@@ -105,7 +106,7 @@ func (s *State) checkCaller(d *verdict, now int64, r remit.Request) *Task {
 		if a.Status != remit.AccessMet || now >= a.NotAfter {
 			d.deny(remit.AlreadyUsed, "R6", "access request %s is %s; an approval is good once, in its time", r.Access, a.statusAt(now))
 		}
-		if !s.TaskLive(a.Task, now) || !s.launcherLive(a.Launcher) {
+		if !s.stands(a, now) {
 			d.deny(remit.NotLive, "R2", "task %s, its agent or a person behind it has ended", a.Task)
 		}
 		return s.Tasks[a.Task]
@@ -148,6 +149,15 @@ func (s *State) judgeStep(d *verdict, r remit.Request, task *Task, l looked) {
 		var e *remit.Error
 		errors.As(err, &e)
 		d.deny(e.Code, "R4", "%s", e.Sentence)
+		return
+	}
+	var contained *remit.Error
+	if errors.As(s.checkContained(s.upstreamOf(st.Resource)), &contained) {
+		d.deny(contained.Code, "R11", "%s", contained.Sentence)
+		return
+	}
+	if why := s.misplaced(l.info, st); why != "" {
+		d.deny(remit.CrossesBoundary, "R4", "%s", why)
 		return
 	}
 	if l.ref != nil {
@@ -272,6 +282,7 @@ func (s *State) checkBudget(d *verdict, r remit.Request, task *Task) {
 }
 
 func (s *State) addFinding(d *verdict, f Finding) {
+	d.observed = f.Observed[:min(len(f.Observed), remit.MaxObserved)]
 	rules := f.Rules
 	if len(rules) == 0 {
 		rules = []string{"policy"}

@@ -93,14 +93,16 @@ func TestDefaultDeny(t *testing.T) {
 			if f.Agent.Function != remit.FuncCode || f.Task.Requester != "p-mia" || f.Instance.Confinement != remit.ConfineUID || len(f.Steps) != 3 {
 				t.Fatalf("facts %+v", f)
 			}
-			for _, j := range []authority.Judged{{Facts: f.Digest(), Policy: secret}, {Facts: secret, Policy: w.s.Policy}} {
-				j.Finding.Verdict = remit.Allow
-				_, _, err := authority.Decide(w.s, w.now, &authority.Authorize{Request: r, Judged: &j})
+			other := authority.FactsOf(w.s, r, w.now.UnixNano())
+			other.Steps[2].Effect = !other.Steps[2].Effect
+			allow := authority.Finding{Verdict: remit.Allow}
+			for _, j := range []*authority.Judged{authority.NewJudged(f, secret, allow), authority.NewJudged(other, w.s.Policy, allow)} {
+				_, _, err := authority.Decide(w.s, w.now, &authority.Authorize{Request: r, Judged: j})
 				if _, ok := err.(*authority.Stale); !ok {
 					t.Fatalf("%v, want Stale", err)
 				}
 			}
-			j := &authority.Judged{Facts: f.Digest(), Policy: w.s.Policy, Finding: authority.Finding{Verdict: remit.Allow}}
+			j := authority.NewJudged(f, w.s.Policy, allow)
 			if _, res, err := authority.Decide(w.s, w.now, &authority.Authorize{Request: r, Judged: j}); err != nil || res.Decision.Verdict != remit.Allow {
 				t.Fatal(res, err)
 			}

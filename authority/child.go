@@ -69,7 +69,7 @@ func (s *State) lookChild(task *Task, c *remit.Child, st remit.Step) *asked {
 		return no(remit.BadRequest, "R1", "a child task says what it is for")
 	case s.depth(task) >= MaxDepth:
 		return no(remit.OverBudget, "budget", "task %s is the %dth of its chain; it is not asked for more", task.ID, MaxDepth)
-	case len(s.childrenOf(task.ID)) >= MaxChildren:
+	case len(task.Children) >= MaxChildren:
 		return no(remit.OverBudget, "budget", "task %s has %d child tasks; wait for one of them", task.ID, MaxChildren)
 	}
 	if code, why := s.checkInputs(c.Inputs); code != "" {
@@ -339,17 +339,6 @@ func (s *State) applyChild(e *remit.TaskCreated) error {
 	}
 	at.MadeTask = e.ID
 	return nil
-}
-
-// childrenOf lists the live children of a task, in order.
-func (s *State) childrenOf(task remit.ID) []remit.ID {
-	var ids []remit.ID
-	for _, id := range sorted(s.LiveTasks) {
-		if s.Tasks[id].Parent == task {
-			ids = append(ids, id)
-		}
-	}
-	return ids
 }
 
 // depth is the place of a task in its chain; a root is the first.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 
 	"github.com/remit-dev/remit"
 )
@@ -34,7 +35,8 @@ type Set struct {
 	Environments []remit.EnvironmentDeclared
 	Secrets      []remit.SecretDeclared
 	Boundaries   []remit.BoundaryDeclared
-	Policy       remit.Digest // zero: as it is
+	Detections   []remit.DetectionDeclared `json:",omitempty"` // the digest of a set without them stays what it was
+	Policy       remit.Digest              // zero: as it is
 	// PolicyWidens is why the new bundle may allow what the old one did not; empty when it only adds modules that nothing
 	// of the old one reads.
 	PolicyWidens string
@@ -184,6 +186,35 @@ type (
 		Entry remit.EntryIndex
 		Count int
 	}
+	// ErasePayloads takes payloads away for good. Its own payload stays: it says what must not be forgotten with them.
+	ErasePayloads struct {
+		By       remit.ID
+		What     string             // task | person | entry
+		ID       remit.ID           `json:",omitempty"` // of the task or the person
+		Entries  []remit.EntryIndex // at which they stand, ascending
+		Tasks    []remit.ID         `json:",omitempty"` // whose entries those are; sorted
+		Payloads []remit.Digest
+		Blobs    []remit.Digest  `json:",omitempty"` // that hold what was too large for a payload
+		Brought  []remit.Brought `json:",omitempty"`
+		Reason   remit.Digest    // commitment
+		Access   remit.ID        // the approval
+	}
+	// Restore goes on from a backup of the log. Statement is what administrators signed; no route takes it.
+	Restore struct {
+		Statement  []byte
+		Signatures [][]byte // armored SSHSIG
+	}
+	// FillLost writes the next entries in the place of those that were lost.
+	FillLost struct{}
+	// RecordFinding is what a detection found. Remit itself makes it; no route does.
+	RecordFinding struct {
+		Detection string
+		Agent     string   `json:",omitempty"`
+		Task      remit.ID `json:",omitempty"`
+		Instance  remit.ID `json:",omitempty"`
+		Entries   []remit.EntryIndex
+		Count     int
+	}
 	// ConfirmClock lets decisions go on after the clock jumped.
 	ConfirmClock struct{ By remit.ID }
 	// Tick makes true what time alone decides.
@@ -211,11 +242,15 @@ func (*CastVote) name() string      { return "vote" }
 func (*ConfirmKey) name() string    { return "key.confirm" }
 func (*CountDenials) name() string  { return "denials.count" }
 func (*ConfirmClock) name() string  { return "clock.confirm" }
+func (*RecordFinding) name() string { return "finding.record" }
+func (*ErasePayloads) name() string { return "erase" }
+func (*Restore) name() string       { return "restore" }
+func (*FillLost) name() string      { return "restore.fill" }
 func (*Tick) name() string          { return "tick" }
 
 func newCommand(name string) Command {
-	for _, c := range []Command{&Init{}, &ApplySet{}, &CreateTask{}, &CreateChild{}, &StartJob{}, &OpenLease{}, &MoveLease{}, &AbandonLease{}, &StoreSecret{}, &EndTask{}, &Kill{}, &ChangeAgent{}, &StartInstance{},
-		&EndInstance{}, &Authorize{}, &Redeem{}, &Record{}, &CastVote{}, &ConfirmKey{}, &CountDenials{}, &ConfirmClock{}, &Tick{}} {
+	for _, c := range []Command{&Init{}, &ApplySet{}, &CreateTask{}, &CreateChild{}, &StartJob{}, &OpenLease{}, &MoveLease{}, &AbandonLease{}, &ContainUpstream{}, &StoreSecret{}, &EndTask{}, &Kill{}, &ChangeAgent{}, &StartInstance{},
+		&EndInstance{}, &Authorize{}, &Redeem{}, &Record{}, &CastVote{}, &ConfirmKey{}, &CountDenials{}, &ConfirmClock{}, &RecordFinding{}, &ErasePayloads{}, &Restore{}, &FillLost{}, &Tick{}} {
 		if c.name() == name {
 			return c
 		}
@@ -240,7 +275,10 @@ func EncodeCommand(c Command) ([]byte, error) {
 	if replaced(body) {
 		return nil, remit.Errorf(remit.BadRequest, "a text in %s is not UTF-8, so it could not be read again as it is", c.name())
 	}
-	return json.Marshal(envelope{c.name(), body})
+	// The envelope by hand: encoding/json would check the body once more, and a name needs no escape.
+	out := make([]byte, 0, len(body)+len(c.name())+24)
+	out = append(append(append(out, `{"command":"`...), c.name()...), `","body":`...)
+	return append(append(out, body...), '}'), nil
 }
 
 // replaced tells whether encoding/json wrote the escape for U+FFFD, which it does in the place of bytes that are not
@@ -276,11 +314,21 @@ func DecodeCommand(b []byte) (Command, error) {
 	return c, nil
 }
 
-// Judged is a finding with what it was judged on; Decide refuses one whose digests are not those that it computes.
+// Judged is a finding with what it was judged on; Decide refuses one that was judged on other facts than it sees, or by
+// another policy. Make one with NewJudged.
 type Judged struct {
-	Facts, Policy remit.Digest
-	Finding       Finding
+	facts          Facts
+	digest, policy remit.Digest // of facts, of the policy's bundle
+	finding        Finding
 }
+
+// NewJudged is what the policy of a digest found over f. Nobody changes f any more.
+func NewJudged(f Facts, policy remit.Digest, found Finding) *Judged {
+	return &Judged{facts: f, digest: f.Digest(), policy: policy, finding: found}
+}
+
+// on tells whether it was judged on f. Comparing costs a third of encoding f again for its digest.
+func (j *Judged) on(f *Facts) bool { return reflect.DeepEqual(&j.facts, f) }
 
 // Stale is returned by Decide when there is no finding, or it does not fit the state: judge these facts and try again.
 type Stale struct{ Facts Facts }
@@ -294,6 +342,7 @@ type Result struct {
 	Redemption *Redemption
 	ID         remit.ID // of what was created
 	Changes    []remit.Change
+	Observed   []remit.Observation // what rules on trial would have said of a request
 }
 
 // Redemption is the token without which no credential can be had. Its members are unexported: only Decide makes one,

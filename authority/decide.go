@@ -81,6 +81,8 @@ func decide(s *State, now int64, c Command) ([]remit.Event, Result, error) {
 		return decideMoveLease(s, now, c)
 	case *AbandonLease:
 		return decideAbandonLease(s, now, c)
+	case *ContainUpstream:
+		return decideContain(s, c)
 	case *CastVote:
 		return decideVote(s, now, c)
 	case *StoreSecret:
@@ -97,6 +99,14 @@ func decide(s *State, now int64, c Command) ([]remit.Event, Result, error) {
 			return nil, Result{}, remit.Errorf(remit.Forbidden, "only an administrator confirms the clock")
 		}
 		return []remit.Event{&remit.ClockConfirmed{By: c.By}}, Result{}, nil
+	case *ErasePayloads:
+		return decideErase(s, now, c)
+	case *Restore:
+		return decideRestore(s, now, c)
+	case *FillLost:
+		return decideFillLost(s), Result{}, nil
+	case *RecordFinding:
+		return decideFinding(s, now, c)
 	case *Tick:
 		return decideTick(s, now), Result{}, nil
 	}
@@ -223,8 +233,12 @@ func decideEndTask(s *State, now int64, c *EndTask) ([]remit.Event, Result, erro
 	if task == nil {
 		return nil, Result{}, remit.Errorf(remit.NotFound, "there is no task %s", c.Task)
 	}
-	if !s.LiveTasks[c.Task] {
-		return nil, Result{}, remit.Errorf(remit.NotLive, "task %s has already ended: %s", c.Task, task.Status)
+	status := task.Status
+	if s.LiveTasks[c.Task] {
+		status, _ = s.fate(task, now)
+	}
+	if status != "" && status != remit.TaskExpired || !s.LiveTasks[c.Task] {
+		return nil, Result{}, remit.Errorf(remit.NotLive, "task %s has already ended: %s", c.Task, status)
 	}
 	if c.Status != remit.TaskCompleted && c.Status != remit.TaskCancelled {
 		return nil, Result{}, remit.Errorf(remit.BadRequest, "a task is completed or cancelled, not %q", c.Status)
@@ -235,11 +249,10 @@ func decideEndTask(s *State, now int64, c *EndTask) ([]remit.Event, Result, erro
 	if !own && !asked && !s.mayEnd(c.By, task) {
 		return nil, Result{}, remit.Errorf(remit.Forbidden, "task %s is ended by its requester, its agent's owner or an administrator", c.Task)
 	}
-	holds := s.HoldsOf(c.Task)
-	if len(holds) > 0 && !c.DropHolds && c.Status == remit.TaskCompleted {
+	if holds := task.Holds; len(holds) > 0 && !c.DropHolds && c.Status == remit.TaskCompleted {
 		return nil, Result{}, remit.Errorf(remit.Conflict, "task %s has open holds %v; wait for them, or end it with --drop-holds", c.Task, holds)
 	}
-	if kids := s.childrenOf(c.Task); len(kids) > 0 && !c.DropHolds && c.Status == remit.TaskCompleted {
+	if kids := task.Children; len(kids) > 0 && !c.DropHolds && c.Status == remit.TaskCompleted {
 		return nil, Result{}, remit.Errorf(remit.Conflict, "task %s has live child tasks %v; wait for them, or end it and them with --drop-holds", c.Task, kids)
 	}
 	end := s.ending(c.By)
@@ -258,7 +271,9 @@ func decideKill(s *State, c *Kill) ([]remit.Event, Result, error) {
 		if !s.mayEnd(c.By, task) {
 			return nil, Result{}, remit.Errorf(remit.Forbidden, "task %s is killed by its requester, its agent's owner or an administrator", c.ID)
 		}
-		end.tasks(remit.TaskKilled, func(t *Task) bool { return t == task })
+		if s.LiveTasks[c.ID] {
+			end.task(c.ID, remit.TaskKilled)
+		}
 	case "agent":
 		a := s.Agents[string(c.ID)]
 		if a == nil {
@@ -270,7 +285,7 @@ func decideKill(s *State, c *Kill) ([]remit.Event, Result, error) {
 		if a.Status == remit.AgentActive {
 			end.events = append(end.events, &remit.AgentChanged{Agent: a.Name, Status: remit.AgentSuspended, By: c.By})
 		}
-		end.tasks(remit.TaskKilled, func(t *Task) bool { return t.Agent == a.Name })
+		end.agent(a.Name)
 	case "person":
 		p := s.People[c.ID]
 		if p == nil {
@@ -285,7 +300,7 @@ func decideKill(s *State, c *Kill) ([]remit.Event, Result, error) {
 		if !p.Killed {
 			end.events = append(end.events, &remit.PersonKilled{Person: c.ID, By: c.By})
 		}
-		end.person(c.ID, remit.TaskKilled)
+		end.person(c.ID)
 	default:
 		return nil, Result{}, remit.Errorf(remit.BadRequest, "kill ends a task, an agent or a person, not %q", c.What)
 	}
@@ -337,7 +352,7 @@ func decideChangeAgent(s *State, now int64, c *ChangeAgent) ([]remit.Event, Resu
 	end := s.ending(c.By)
 	end.events = []remit.Event{&remit.AgentChanged{Agent: c.Agent, Status: c.To, By: c.By}}
 	if c.To != remit.AgentActive {
-		end.tasks(remit.TaskKilled, func(t *Task) bool { return t.Agent == c.Agent })
+		end.agent(c.Agent)
 	}
 	return end.events, Result{}, nil
 }
@@ -373,29 +388,3 @@ func decideEndInstance(s *State, c *EndInstance) ([]remit.Event, Result, error) 
 	}
 	return []remit.Event{&remit.InstanceEnded{Instance: c.Instance, Lost: c.Lost}}, Result{}, nil
 }
-
-// decideTick writes down what time has ended already, so that effects start: tasks of which something behind them is no
-// longer alive, holds whose time is over, and a solo profile's own vote whose delay is.
-func decideTick(s *State, now int64) []remit.Event {
-	end := s.ending("")
-	end.tasks(remit.TaskExpired, func(t *Task) bool { return !s.TaskLive(t.ID, now) })
-	for _, id := range sorted(s.OpenHolds) {
-		a := s.Accesses[id]
-		switch {
-		case end.done[id], a.Status == remit.AccessReserved:
-		case now >= a.NotAfter:
-			end.hold(id, remit.Expired)
-		case a.Status == remit.AccessOpen && a.SelfAt != 0:
-			if el := s.electorateOf(a, now); el.met(s.standing(a, el)) {
-				end.events = append(end.events, &remit.AccessMoved{Access: id, To: remit.AccessMet})
-			}
-		}
-	}
-	for _, id := range sorted(s.LiveTasks) { // that wait for nothing any more
-		end.idle(id, "")
-	}
-	return end.events
-}
-
-// Due tells whether a Tick at now would change anything.
-func (s *State) Due(now int64) bool { return len(decideTick(s, now)) > 0 }

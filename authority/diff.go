@@ -19,7 +19,7 @@ func wrong(path, format string, args ...any) error {
 // diff checks a set against the state and lists its changes.
 func (s *State) diff(by remit.ID, set *Set) ([]change, error) {
 	d := &differ{s: s, by: by, set: set}
-	for _, step := range []func() error{d.people, d.groups, d.upstreams, d.environments, d.repositories, d.secrets, d.boundaries, d.agents, d.policy} {
+	for _, step := range []func() error{d.people, d.groups, d.upstreams, d.environments, d.repositories, d.secrets, d.boundaries, d.detections, d.agents, d.policy} {
 		if err := step(); err != nil {
 			return nil, err
 		}

@@ -69,7 +69,7 @@ func environmentWidens(old, now remit.EnvironmentDeclared) string {
 	case loosens(environmentApprovers(old), environmentApprovers(now)), old.Tier == "production" && now.Tier != "production",
 		loosens(rollbackApprovers(old), rollbackApprovers(now)):
 		return fmt.Sprintf("environment %s asks for less than it did", now.Name)
-	case slices.ContainsFunc(evidenceOf(old), func(e string) bool { return !slices.Contains(evidenceOf(now), e) }):
+	case slices.ContainsFunc(EvidenceOf(old), func(e string) bool { return !slices.Contains(EvidenceOf(now), e) }):
 		return fmt.Sprintf("environment %s asks for less evidence", now.Name)
 	case !listCovers(old.Artifacts, now.Artifacts):
 		return fmt.Sprintf("environment %s accepts other artifacts", now.Name)

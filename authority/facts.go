@@ -18,6 +18,34 @@ type Facts struct {
 	Instance InstanceFacts `json:"instance"`
 	Steps    []StepView    `json:"steps"` // asked steps and their effects
 	Bytes    int64         `json:"bytes"`
+	// What the request says besides its steps, each where it does. What came later than the others is left out where it is
+	// empty, here and in StepView: the digest of facts is in the log, and stays that of the same request.
+	Artifacts []remit.Artifact `json:"artifacts,omitempty"` // that artifact.publish would make known
+	Deploy    DeployFacts      `json:"deploy,omitzero"`
+	Review    ReviewFacts      `json:"review,omitzero"`
+}
+
+// DeployFacts are what deploy.promote or deploy.rollback would do.
+type DeployFacts struct {
+	Environment string           `json:"environment"`
+	Artifacts   []remit.Artifact `json:"artifacts"`
+	Rollback    bool             `json:"rollback"`
+	From        remit.EntryIndex `json:"from"`     // the entry that recorded what is there now; 0: nothing is
+	Evidence    []EvidenceFacts  `json:"evidence"` // that the environment requires, in the order of its declaration
+}
+
+// EvidenceFacts say of one kind of evidence whether there is some of every artifact.
+type EvidenceFacts struct {
+	Name string `json:"name"`
+	Met  bool   `json:"met"`
+}
+
+// ReviewFacts are the verdict of review.submit, and on what.
+type ReviewFacts struct {
+	Verdict string `json:"verdict"` // approve | reject
+	Into    string `json:"into"`    // the ref
+	Base    string `json:"base"`    // its commit
+	Head    string `json:"head"`    // the commit that would come into it
 }
 
 // AgentFacts say who acts.
@@ -69,6 +97,12 @@ type StepView struct {
 	ChildFunction   remit.Function     `json:"child_function"` // of the work that is asked for
 	ChildZone       remit.Zone         `json:"child_zone"`     // that the work reaches; the impact is privileged where it is another one
 	Debt            bool               `json:"debt"`           // a credential of its upstream should have been seen dead ten minutes ago
+
+	// What the changed files mean; with Truncated there is more of it, so a strict rule holds.
+	Dependencies []remit.DependencyChange `json:"dependencies,omitempty"`
+	Workflows    []remit.WorkflowFinding  `json:"workflows,omitempty"`
+	Owners       []remit.Ownership        `json:"owners,omitempty"`
+	Truncated    bool                     `json:"truncated,omitempty"`
 }
 
 // Encode is the one encoding of f: JSON with the members in the order of the types, no space.
@@ -92,6 +126,8 @@ type Finding struct {
 	Votes    []remit.Need  `json:"votes,omitempty"` // that a hold asks for, besides those of the resource
 	// Limit marks a deny that a replay cannot derive: a time-out, overload. An allow is never of this class.
 	Limit bool `json:"limit,omitempty"`
+	// Observed is what rules on trial would have said. It is recorded and changes nothing.
+	Observed []remit.Observation `json:"observed,omitempty"`
 }
 
 // Policy judges facts. Implementations are functions of facts alone: the same facts give the same finding.

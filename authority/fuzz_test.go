@@ -8,6 +8,7 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
+	"github.com/remit-dev/remit/internal/judge"
 	"github.com/remit-dev/remit/ledger"
 )
 
@@ -25,7 +26,7 @@ func FuzzDecide(f *testing.F) {
 		w := newWorld(t, []remit.Profile{remit.Team, remit.Solo, remit.Demo}[len(b)%3], family)
 		w.quick = true
 		wishes := map[remit.Digest]remit.Child{}
-		check, read := newChecker(), 0
+		check, read := judge.New(), 0
 		var callers []caller
 		requests := map[remit.ID]remit.Request{}
 		for i := 0; i+1 < len(b); i += 2 {
@@ -102,16 +103,9 @@ func FuzzDecide(f *testing.F) {
 					}
 				}
 			}
-			var last *remit.Decided
 			for ; read < len(w.log); read++ {
-				if wrong := check.read(read, w.log[read].at, w.log[read].event); wrong != "" {
-					t.Fatalf("entry %d: %s", read, wrong)
-				}
-				switch e := w.log[read].event.(type) {
-				case *remit.Decided:
-					last = e
-				case *remit.AccessOpened:
-					check.hold(last, e.ID)
+				if wrong := check.Read(remit.EntryIndex(read), time.Unix(0, w.log[read].at), w.log[read].event); wrong != nil {
+					t.Fatal(wrong)
 				}
 			}
 		}
@@ -157,7 +151,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		events, _, err := authority.Decide(w.s, w.now, c)
 		var stale *authority.Stale
 		if errors.As(err, &stale) {
-			c.(*authority.Authorize).Judged = &authority.Judged{Facts: stale.Facts.Digest(), Policy: w.s.Policy, Finding: authority.Finding{Verdict: remit.Allow}}
+			c.(*authority.Authorize).Judged = authority.NewJudged(stale.Facts, w.s.Policy, authority.Finding{Verdict: remit.Allow})
 			events, _, err = authority.Decide(w.s, w.now, c)
 		}
 		if err != nil && events != nil || !bytes.Equal(before, w.s.Encode()) {

@@ -38,6 +38,8 @@ func (s *State) decided(now int64, c *Authorize, task *Task, steps []looked, d *
 	case task == nil:
 	case d.v == remit.Deny:
 		then = s.refuseClaim(c, d)
+	case r.Advice:
+		e.Effect, e.Advice = s.effectDigest(r, steps), true
 	default:
 		e.Effect = s.effectDigest(r, steps)
 		all, added := s.closure(task, known, d.needs, e.Deploy.Artifacts...)
@@ -58,18 +60,25 @@ func (s *State) decided(now int64, c *Authorize, task *Task, steps []looked, d *
 			e.Access = s.accessFor(then, r, e.Effect)
 		}
 	}
+	for _, o := range d.observed {
+		e.Observed = append(e.Observed, o.Name())
+	}
+	slices.Sort(e.Observed)
+	e.Rules = d.rules
 	if _, n, large := tooLarge(append([]remit.Event{e}, then...)); large {
 		d.deny(remit.TooLargeToJudge, "R10", "the decision on it would take %d bytes and an entry of the log holds at most %d; do it in parts, or with shorter names", n, maxEvent)
 		e.Steps, e.Closure, e.Effect, e.Access = nil, nil, remit.Digest{}, r.Access
-		e.Artifacts, e.Deploy = nil, remit.Deploy{}
+		e.Artifacts, e.Deploy, e.Observed = nil, remit.Deploy{}, nil
 		e.Child = remit.ChildFacts{}
 		then = s.refuseClaim(c, d)
 	}
 	e.Verdict, e.Code, e.Rules = d.v, d.code, d.rules
 	res := Result{Decision: remit.Decision{Entry: s.Next, Verdict: d.v, Code: d.code, Rules: d.rules,
-		Sentence: strings.Join(d.sentences, "; "), Access: e.Access}}
+		Sentence: strings.Join(d.sentences, "; "), Access: e.Access}, Observed: d.observed}
 	if d.v == remit.Allow {
 		e.Code, res.Decision.Code = "", ""
+	}
+	if d.v == remit.Allow && !r.Advice {
 		e.Permit, e.Hash = newID(s, "P", 0), c.Hash
 		e.NotAfter = min(now+int64(PermitLife), s.lifeEnd(task.ID))
 		if a := s.Accesses[r.Access]; a != nil {
@@ -118,7 +127,7 @@ func (s *State) hold(now int64, c *Authorize, task *Task, d *verdict, effect rem
 	for _, id := range s.HoldsOf(task.ID) {
 		switch a := s.Accesses[id]; {
 		case a.Effect != effect:
-		case now < a.NotAfter || a.Status == remit.AccessReserved:
+		case now < a.NotAfter && s.stands(a, now) || a.Status == remit.AccessReserved:
 			return nil // git's plain retry: the same request, answered by the same access request
 		case !slices.Contains(old, id):
 			old = append(old, id)
@@ -274,7 +283,15 @@ func decideRedeem(s *State, now int64, c *Redeem) ([]remit.Event, Result, error)
 	if !s.permitLive(p, now) {
 		return nil, Result{}, remit.Errorf(remit.NotLive, "the authority of permit %s has ended", c.Permit)
 	}
+	for _, st := range p.Steps {
+		if err := s.checkContained(s.upstreamOf(st.Resource)); err != nil {
+			return nil, Result{}, err
+		}
+	}
 	if a := s.Accesses[p.Access]; a != nil {
+		if !s.stands(a, now) {
+			return nil, Result{}, remit.Errorf(remit.NotLive, "the authority of permit %s has ended", c.Permit)
+		}
 		if a.Status != remit.AccessMet || now >= a.NotAfter {
 			return nil, Result{}, remit.Errorf(remit.AlreadyUsed, "access request %s is %s; an approval is good once, in its time", a.ID, a.statusAt(now))
 		}

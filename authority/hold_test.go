@@ -200,7 +200,7 @@ func TestApproval(t *testing.T) {
 			w = newWorld(t, remit.Team)
 			id, r = held(w, w.task("coder", "p-mia"))
 			w.vote(id, "noa", soft("noa"), true)
-			w.s.Accesses[id].NotAfter = w.now.UnixNano() + 1 // as a shorter time for holds would make it
+			w.shorter(id)
 			if d := w.allow(w.claim(id, r)); w.s.Permits[d.Permit.ID].NotAfter != w.now.UnixNano()+1 {
 				t.Fatal("the permit outlives the approval")
 			}
@@ -470,7 +470,7 @@ func TestHolds(t *testing.T) {
 		{"a retry of a hold whose time is over makes a new one", func(t *testing.T, w *world) {
 			c := w.task("coder", "p-mia", func(c *authority.CreateTask) { c.For = int64(24 * time.Hour) })
 			id, r := held(w, c)
-			w.s.Accesses[id].NotAfter = w.now.UnixNano() + 1 // as a shorter time for holds would make it
+			w.shorter(id)
 			w.later(1)
 			d := w.ask(r)
 			if d.Verdict != remit.Hold || d.Access == id {
@@ -484,7 +484,7 @@ func TestHolds(t *testing.T) {
 			b := w.hold(push(c, branch(c, "y"), "1", workflow), remit.PathProtected)
 			w.must(&authority.EndInstance{Instance: c.Instance})
 			for _, id := range []remit.ID{a, b} {
-				w.s.Accesses[id].NotAfter = w.now.UnixNano() + 1
+				w.shorter(id)
 			}
 			w.later(1)
 			w.tick()

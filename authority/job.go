@@ -34,10 +34,9 @@ func decideStartJob(s *State, now int64, c *StartJob) ([]remit.Event, Result, er
 	}
 	var task *Task
 	in := remit.Input{Resource: remit.Resource("repo:" + job.Source), ID: c.Commit}
-	for _, id := range sorted(s.LiveTasks) {
+	for _, id := range s.Agents[agent].Tasks.IDs { // the oldest first
 		t := s.Tasks[id]
-		if t.Agent == agent && t.Status != remit.TaskWaiting && slices.Contains(t.Inputs, in) && (task == nil || t.Entry < task.Entry) &&
-			s.TaskLive(id, now) && len(s.InstancesOf(id)) == 0 {
+		if task == nil && t.Status != remit.TaskWaiting && slices.Contains(t.Inputs, in) && s.TaskLive(id, now) && len(t.Instances) == 0 {
 			task = t
 		}
 	}

@@ -3,6 +3,7 @@ package authority
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/remit-dev/remit"
@@ -56,6 +57,9 @@ func decideOpenLease(s *State, now int64, c *OpenLease) ([]remit.Event, Result, 
 	if up == nil {
 		return fail(remit.UnknownResource, "no upstream %q is declared", c.Upstream)
 	}
+	if err := s.checkContained(c.Upstream); err != nil {
+		return nil, Result{}, err
+	}
 	zone := s.zoneOfSteps(x.Steps)
 	serves := upstreamZone(up.Type)
 	if zone == remit.ZoneNone && c.Target.Type() == "repo" {
@@ -105,6 +109,33 @@ func (s *State) zoneOfSteps(steps []remit.Step) remit.Zone {
 		zone = stricter(zone, s.zoneOf(info, st.Resource))
 	}
 	return zone
+}
+
+// misplaced says why no credential could carry a step out: its upstream's serve another zone (R4d). People are not asked
+// for what would then be refused. Empty: one could, or it takes none.
+func (s *State) misplaced(info remit.ActionInfo, st remit.Step) string {
+	switch st.Resource.Type() {
+	case "repo", "artifact", "pipeline":
+	default:
+		return ""
+	}
+	name, _, _ := strings.Cut(st.Resource.Name(), "/")
+	up := s.Upstreams[name]
+	if up == nil {
+		return ""
+	}
+	zone, serves := s.zoneOf(info, st.Resource), upstreamZone(up.Type)
+	if zone == remit.ZoneNone || serves == remit.ZoneNone || zone == serves {
+		return ""
+	}
+	right := "it is done at an upstream of that zone"
+	switch st.Action {
+	case "artifact.release":
+		right = "publish what was built to a registry, by a child task of a build agent (remit task request), and have it deployed by its digest"
+	case "build.trigger":
+		right = "push to a ref whose declared effects start the pipeline, or ask for the build as a child task of a build agent (remit task request)"
+	}
+	return fmt.Sprintf("%s lies in zone %s, and credentials of upstream %s serve zone %s only; %s", st.Action, zone, name, serves, right)
 }
 
 // decideMoveLease writes down what the broker did to a lease, or saw of it.
@@ -200,14 +231,16 @@ func (s *State) applyLeaseMoved(at int64, e *remit.LeaseMoved) error {
 	}
 	if e.To.Ended() {
 		delete(s.Leases, e.Lease)
+		t := s.Tasks[l.Task]
+		t.Leases = drop(t.Leases, e.Lease)
 	}
 	return nil
 }
 
 // endLeases begins the end of a task's leases: from here on debt counts, whenever the broker gets to it.
-func (s *State) endLeases(task remit.ID, at int64) {
-	for _, id := range sorted(s.Leases) {
-		if l := s.Leases[id]; l.Task == task && l.Ending == 0 {
+func (s *State) endLeases(t *Task, at int64) {
+	for _, id := range t.Leases {
+		if l := s.Leases[id]; l.Ending == 0 {
 			l.Ending = at
 		}
 	}
@@ -229,7 +262,8 @@ func (s *State) LeasesToEnd(now int64) []remit.ID {
 	return out
 }
 
-// LeaseDebt is a lease whose end was due and was not seen, or one that only its own end ends.
+// LeaseDebt is a lease whose end was due and was not seen, or one that only its own end ends. Without a lease it is those
+// that were made after the backup from which the log went on: nobody knows which there are, or at which upstreams.
 type LeaseDebt struct {
 	Lease    remit.ID       `json:"lease"`
 	Task     remit.ID       `json:"task"`
@@ -243,9 +277,13 @@ type LeaseDebt struct {
 }
 
 // Debt lists, in order, the leases whose end began and was not seen within their declared bound, and as exposure the
-// expiry-only ones that can be used by whoever has them until they end by themselves (R9).
+// expiry-only ones that can be used by whoever has them until they end by themselves (R9); so can what was made after a
+// backup, until a sweep finds it.
 func (s *State) Debt(now int64) []LeaseDebt {
 	var out []LeaseDebt
+	if now < s.Fork.Exposed {
+		out = append(out, LeaseDebt{Until: s.Fork.Exposed})
+	}
 	for _, id := range sorted(s.Leases) {
 		l := s.Leases[id]
 		d := LeaseDebt{Lease: id, Task: l.Task, Upstream: l.Upstream, Target: l.Target, Tries: l.Tries}

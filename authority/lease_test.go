@@ -107,8 +107,10 @@ func TestOpenLease(t *testing.T) {
 	run("each kind of upstream serves one zone", func(t *testing.T, w *world) {
 		r := step(w.task("coder", "p-mia"), "source.read", payments)
 		for _, kind := range []string{remit.KindLocal, remit.KindHTTP, remit.KindGitea, remit.KindRegistry, remit.KindKubernetes, remit.KindCommand, remit.KindOIDC, "other"} {
-			w.apply(func(s *authority.Set) { retype(s, 0, kind) })
-			o := &authority.OpenLease{Attempt: w.redeem(w.allow(r).Permit.ID).Attempt.ID, Upstream: "forge", Target: payments, Revocation: remit.RevokeImmediate}
+			w.apply(func(s *authority.Set) { retype(s, 0, remit.KindHTTP) })
+			x := w.redeem(w.allow(r).Permit.ID).Attempt.ID
+			w.apply(func(s *authority.Set) { retype(s, 0, kind) }) // before, it would not be allowed
+			o := &authority.OpenLease{Attempt: x, Upstream: "forge", Target: payments, Revocation: remit.RevokeImmediate}
 			if slices.Contains([]string{remit.KindLocal, remit.KindHTTP, remit.KindGitea}, kind) {
 				w.must(o)
 				continue

@@ -157,6 +157,7 @@ func (s *State) lookOne(task *Task, r remit.Request, st remit.Step, ref *remit.R
 				l.facts.Findings = union(l.facts.Findings, []remit.Code{registered(f.Code, remit.BadObject)})
 			}
 			l.view.Paths, l.view.Pinned = ref.Paths, ref.Pinned
+			l.view.Dependencies, l.view.Workflows, l.view.Owners, l.view.Truncated = ref.Dependencies, ref.Workflows, ref.Owners, ref.Truncated
 			if repo != nil {
 				l.facts.Protected = Match(append(slices.Clone(ControlSurface), repo.Protected...), ref.Paths)
 				l.view.Protected = l.facts.Protected
@@ -320,6 +321,10 @@ func (s *State) factsOf(r remit.Request, task *Task, steps []looked, now int64) 
 		f.Instance.Ungoverned = len(task.Ungoverned) > 0
 		f.Task = TaskFacts{ID: task.ID, Requester: task.Requester, Envelope: task.Envelope, OpenHolds: len(s.HoldsOf(task.ID)),
 			Parent: task.Parent, Inputs: task.Inputs, Delegated: task.Delegated, Depth: s.depth(task)}
+	}
+	f.Artifacts, f.Deploy = r.Artifacts, s.deployFacts(r.Deploy)
+	if r.Review != "" && len(r.Refs) == 1 {
+		f.Review = ReviewFacts{Verdict: r.Review, Into: r.Refs[0].Ref, Base: r.Refs[0].Old, Head: r.Refs[0].New}
 	}
 	f.Steps = make([]StepView, 0, len(steps))
 	for _, l := range steps {

@@ -11,13 +11,14 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
+	"github.com/remit-dev/remit/internal/judge"
 )
 
-// history plays random commands against a world and lets the checker read along.
+// history plays random commands against a world and lets the judge read along.
 type history struct {
 	*world
 	r        *rapid.T
-	check    *checker
+	check    *judge.Judge
 	read     int
 	callers  []caller
 	requests map[remit.ID]remit.Request // by access request
@@ -52,31 +53,16 @@ func ids[V any](m map[remit.ID]V) []remit.ID {
 // try sends a command; a refusal is as good as anything, an odd error is not.
 func (h *history) try(c authority.Command) authority.Result {
 	h.t.Helper()
-	agreed := true
-	if a, ok := c.(*authority.ApplySet); ok && h.check.access[a.Access] != nil { // the set itself may take away who agreed
-		agreed = h.check.met(h.check.access[a.Access], h.now.UnixNano(), h.check.access[a.Access].Needs)
-	}
 	res, err := h.do(c)
 	var e *remit.Error
 	var d *remit.DeclarationError
 	if err != nil && (!errors.As(err, &e) || e.Code == remit.Internal) && !errors.As(err, &d) {
 		h.t.Fatalf("%T: %v", c, err)
 	}
-	var last *remit.Decided
 	for ; h.read < len(h.log); h.read++ {
 		l := h.log[h.read]
-		if wrong := h.check.read(h.read, l.at, l.event); wrong != "" {
-			h.t.Fatalf("entry %d, %s %+v: %s", h.read, l.event.Kind(), l.event, wrong)
-		}
-		switch e := l.event.(type) {
-		case *remit.Applied:
-			if !agreed {
-				h.t.Fatalf("entry %d: declarations are put in force without the votes that they need", h.read)
-			}
-		case *remit.Decided:
-			last = e
-		case *remit.AccessOpened:
-			h.check.hold(last, e.ID)
+		if wrong := h.check.Read(remit.EntryIndex(h.read), time.Unix(0, l.at), l.event); wrong != nil {
+			h.t.Fatalf("%s: %+v", wrong, l.event)
 		}
 	}
 	return res
@@ -174,7 +160,7 @@ func (h *history) cast() {
 		return
 	}
 	id, voter := pick(h.r, "request", open), pick(h.r, "voter", names)
-	b := h.ballot(id, voter, h.key(voter), rapid.IntRange(0, 7).Draw(h.r, "approve") > 0)
+	b := h.ballot(id, voter, h.key(voter), rapid.IntRange(0, 3).Draw(h.r, "approve") > 0)
 	b.Loopback = rapid.IntRange(0, 3).Draw(h.r, "loopback") == 0
 	h.try(b)
 }
@@ -321,12 +307,13 @@ func (h *history) policyOf(f authority.Facts) authority.Finding {
 func TestHistories(t *testing.T) {
 	seen := map[string]int{}
 	rapid.Check(t, func(r *rapid.T) {
-		h := &history{world: newWorld(r, pick(r, "profile", []remit.Profile{remit.Team, remit.Team, remit.Solo, remit.Demo}), family), r: r, check: newChecker(),
+		h := &history{world: newWorld(r, pick(r, "profile", []remit.Profile{remit.Team, remit.Team, remit.Solo, remit.Demo}), family), r: r, check: judge.New(),
 			requests: map[remit.ID]remit.Request{}, sets: map[remit.ID]authority.Set{}, wishes: map[remit.Digest]remit.Child{}}
 		h.policy = h.policyOf
 		moves := []func(){h.newTask, h.push, h.push, h.push, h.other, h.cast, h.cast, h.carry, h.carry, h.claimOne, h.claimOne, h.spend, h.spend, h.spend, h.record,
 			h.build, h.deploys, h.deploys, h.promote, h.promote, h.lease, h.lease, h.moves, h.abandon,
 			h.relate, h.relate, h.grow, h.grow, h.grow, h.bear, h.bear, h.work, h.work, h.operate, h.operate,
+			h.erases, h.finds, h.finds, h.contains, h.restores,
 			h.declare, h.end, h.pass, func() {
 				if len(h.s.Tasks) > 0 {
 					h.start(pick(h.r, "task", ids(h.s.Tasks)))
@@ -369,6 +356,10 @@ func TestHistories(t *testing.T) {
 				k += " " + string(e.To) + " " + string(e.Why)
 			case *remit.LeaseMoved:
 				k += " " + string(e.To)
+			case *remit.Found:
+				if e.Suspended {
+					k += " suspended"
+				}
 			case *remit.Recorded:
 				if h.s.Releases != nil && len(h.s.Releases["payments/production"]) > 0 {
 					seen["production"]++
@@ -380,7 +371,8 @@ func TestHistories(t *testing.T) {
 	for _, must := range []string{"decision allow ", "decision allow  claim", "access.opened", "access.moved met ", "permit.redeemed", "attempt.recorded", "access.moved used ",
 		"access.moved void SUPERSEDED", "access.moved void VETOED", "access.moved void DROPPED", "decision deny REF_OUT_OF_SCOPE", "decision hold IMPACT_HELD",
 		"decision deny STALE", "decision deny ROLLBACK_UNKNOWN", "production", "task.created deploys", "task.created delegated", "task.created requested of builder", "task.created requested of medic", "instance.started job",
-		"decision asked by an executor hold IMPACT_HELD claim", "lease.moved active", "lease.moved revoked"} {
+		"decision asked by an executor hold IMPACT_HELD claim", "lease.moved active", "lease.moved revoked",
+		"payloads.erased", "finding.recorded", "finding.recorded suspended", "upstream.contained", "decision deny CONTAINED", "log.forked"} {
 		if seen[must] == 0 && !t.Failed() && !testing.Short() { // a few histories do not come to everything
 			t.Errorf("no history came to %q", must)
 		}

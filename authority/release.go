@@ -202,7 +202,7 @@ func (s *State) judgeDeploy(d *verdict, now int64, dep remit.Deploy, access remi
 		d.deny(remit.Conflict, "R7", "what came of the release in entry %d is %s: a person looks what is in %s, then rolls it back or asks for the same artifacts again",
 			last.Entry, last.Outcome, dep.Environment)
 	}
-	for _, ev := range evidenceOf(env.EnvironmentDeclared) {
+	for _, ev := range EvidenceOf(env.EnvironmentDeclared) {
 		if a, lacks := s.lacking(dep, ev); lacks {
 			d.deny(remit.EvidenceMissing, "R4", "%s has no evidence %q, which environment %s requires", a, ev, dep.Environment)
 		}
@@ -280,9 +280,9 @@ func (s *State) deploying(env string, access remit.ID, now int64) remit.ID {
 	return ""
 }
 
-// evidenceOf is what an environment requires of each artifact: what is declared; where production declares nothing, that
+// EvidenceOf is what an environment requires of each artifact: what is declared; where production declares nothing, that
 // Remit saw it built.
-func evidenceOf(e remit.EnvironmentDeclared) []string {
+func EvidenceOf(e remit.EnvironmentDeclared) []string {
 	if len(e.Evidence) == 0 && e.Tier == "production" {
 		return []string{remit.EvidenceBuilt}
 	}
@@ -313,6 +313,21 @@ func (s *State) lacking(dep remit.Deploy, evidence string) (remit.Artifact, bool
 		}
 	}
 	return remit.Artifact{}, false
+}
+
+// deployFacts are what a policy sees of a deployment, looked up as judgeDeploy does.
+func (s *State) deployFacts(d *remit.Deploy) DeployFacts {
+	if d == nil {
+		return DeployFacts{}
+	}
+	f := DeployFacts{Environment: d.Environment, Artifacts: d.Artifacts, Rollback: d.Rollback, From: d.From, Evidence: []EvidenceFacts{}}
+	if env := s.Environments[d.Environment]; env != nil {
+		for _, ev := range EvidenceOf(env.EnvironmentDeclared) {
+			_, lacks := s.lacking(*d, ev)
+			f.Evidence = append(f.Evidence, EvidenceFacts{ev, !lacks})
+		}
+	}
+	return f
 }
 
 // origins are the commits, as UPSTREAM/PATH@COMMIT, that an artifact was built from, of repositories that declare it.

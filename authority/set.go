@@ -65,10 +65,10 @@ func decideApply(s *State, now int64, c *ApplySet) ([]remit.Event, Result, error
 		end.events = append(end.events, e)
 		// What rests on something that is no longer declared ends with it.
 		if r, ok := e.(*remit.Removed); ok && r.What == "agent" {
-			end.tasks(remit.TaskKilled, func(t *Task) bool { return t.Agent == r.Name })
+			end.agent(r.Name)
 		} else if ok && r.What == "person" {
 			end.done[c.Access] = true // closed by Applied
-			end.person(remit.ID(r.Name), remit.TaskKilled)
+			end.person(remit.ID(r.Name))
 		}
 	}
 	return append(end.events, &remit.Applied{By: c.By, Set: digest, Changes: len(changes), Access: c.Access}), res, nil
@@ -96,7 +96,7 @@ type control struct {
 // holdControl asks for a second administrator; the same question is asked once.
 func (s *State) holdControl(now int64, c control, res Result) ([]remit.Event, Result, error) {
 	for _, id := range sorted(s.OpenHolds) {
-		if a := s.Accesses[id]; a.Task == "" && a.Effect == c.effect && a.By == c.by && now < a.NotAfter {
+		if a := s.Accesses[id]; a.Task == "" && a.Effect == c.effect && a.By == c.by && now < a.NotAfter && s.since(a.By, a.Entry) {
 			res.Decision = remit.Decision{Verdict: remit.Hold, Code: c.code, Access: id, Entry: a.Entry, Sentence: c.why}
 			return nil, res, nil
 		}
@@ -116,7 +116,7 @@ func (s *State) holdControl(now int64, c control, res Result) ([]remit.Event, Re
 // are events that say so, or an error.
 func (s *State) claimControl(now int64, c control, id remit.ID) (voters []remit.ID, events []remit.Event, res Result, err error) {
 	access := s.Accesses[id]
-	if access == nil || access.Task != "" || access.By != c.by || access.Status != remit.AccessMet || now >= access.NotAfter {
+	if access == nil || access.Task != "" || access.By != c.by || access.Status != remit.AccessMet || now >= access.NotAfter || !s.since(c.by, access.Entry) {
 		return nil, nil, Result{}, remit.Errorf(remit.AlreadyUsed, "access request %s is not an approval that is waiting to be used", id)
 	}
 	if access.Effect != c.effect {

@@ -31,7 +31,7 @@ func (s *State) checkShape(d *verdict, r remit.Request) {
 	if len(r.Order) > MaxOrder {
 		d.deny(remit.TooLargeToJudge, "R1", "the work order is larger than %d bytes", MaxOrder)
 	}
-	if r.Preview && r.Access != "" {
+	if (r.Preview || r.Advice) && r.Access != "" {
 		bad("an approval is claimed or not; there is no preview of it")
 	}
 	var on []remit.Resource // repositories
@@ -65,7 +65,7 @@ func (s *State) checkShape(d *verdict, r remit.Request) {
 // checkRefs looks at what a gateway says of refs, before any rule reads it.
 func (s *State) checkRefs(d *verdict, r remit.Request, bad func(string, ...any)) {
 	seen := map[string]bool{}
-	commits, outside := 0, 0
+	commits, outside, dependencies, workflows := 0, 0, 0, 0
 	var pushers []remit.EntryIndex
 	for _, c := range r.Refs {
 		if !plain(c.Ref, remit.MaxName) || !strings.HasPrefix(c.Ref, "refs/") || seen[c.Ref] {
@@ -85,6 +85,10 @@ func (s *State) checkRefs(d *verdict, r remit.Request, bad func(string, ...any))
 			bad("commits are counted from 0")
 		}
 		commits, outside = commits+min(max(c.Commits, 0), MaxCommits+1), outside+min(max(c.Outside, 0), MaxCommits+1)
+		dependencies, workflows = dependencies+len(c.Dependencies), workflows+len(c.Workflows)
+		if len(c.Owners) > remit.MaxOwnerships {
+			bad("the owners of paths are listed in at most %d groups, and the rest is said to be cut", remit.MaxOwnerships)
+		}
 		for _, p := range c.Pushers {
 			if _, ok := s.Pushes[p]; !ok {
 				bad("entry %d is no push", p)
@@ -99,6 +103,9 @@ func (s *State) checkRefs(d *verdict, r remit.Request, bad func(string, ...any))
 				bad("a signer is a declared person")
 			}
 		}
+	}
+	if dependencies > remit.MaxDependencies || workflows > remit.MaxWorkflows {
+		bad("a request lists at most %d changes of dependencies and %d findings about workflows, and says that the rest is cut", remit.MaxDependencies, remit.MaxWorkflows)
 	}
 	if commits > MaxCommits {
 		d.deny(remit.TooLargeToJudge, "R1", "a push has at most %d new commits; push them in parts", MaxCommits)

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"reflect"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -45,16 +46,55 @@ func sizeOf(v reflect.Value) int {
 		return n
 	case reflect.Struct:
 		n := head(uint64(v.NumField()))
-		for i := range v.NumField() {
+		for i, m := range members[v.Type()] {
 			f := v.Field(i)
-			if strings.Contains(v.Type().Field(i).Tag.Get("cbor"), ",omit") && (f.IsZero() || f.Kind() == reflect.Slice && f.Len() == 0) {
+			if m.omit && (f.IsZero() || f.Kind() == reflect.Slice && f.Len() == 0) {
 				continue
 			}
-			n += 1 + sizeOf(f) // keys are below 24
+			n += m.key + sizeOf(f)
 		}
 		return n
 	}
 	panic("authority: an event has no member of type " + v.Type().String())
+}
+
+// member is how a member of a struct is encoded: the size of its key, and whether it is left out when it is empty.
+type member struct {
+	key  int
+	omit bool
+}
+
+// members are those of every struct that can stand in an event, by their places. Every event is measured, and reading the
+// tags would take longer than all rules together.
+var members = func() map[reflect.Type][]member {
+	known := map[reflect.Type][]member{}
+	for _, kind := range remit.Kinds() {
+		e, _ := remit.NewEvent(kind)
+		addMembers(known, reflect.TypeOf(e).Elem())
+	}
+	return known
+}()
+
+func addMembers(known map[reflect.Type][]member, t reflect.Type) {
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array:
+		addMembers(known, t.Elem())
+	case reflect.Struct:
+		if known[t] != nil {
+			return
+		}
+		all := make([]member, t.NumField())
+		for i := range all {
+			key, options, _ := strings.Cut(t.Field(i).Tag.Get("cbor"), ",")
+			n, err := strconv.ParseUint(key, 10, 64)
+			if err != nil {
+				panic("authority: " + t.String() + "." + t.Field(i).Name + " has no key of CBOR")
+			}
+			all[i] = member{key: head(n), omit: strings.Contains(options, "omit")}
+			addMembers(known, t.Field(i).Type)
+		}
+		known[t] = all
+	}
 }
 
 // head is the size of an initial byte with its argument.

@@ -37,6 +37,7 @@ type State struct {
 	Environments map[string]*Environment
 	Secrets      map[string]*Secret
 	Boundaries   map[string]*Boundary
+	Detections   map[string]*Detection
 	Gone         map[string][]Change // changes of upstreams, repositories, environments and boundaries that were removed, by KIND/NAME
 
 	Tasks     map[remit.ID]*Task
@@ -46,6 +47,8 @@ type State struct {
 	OpenHolds map[remit.ID]bool // those of Accesses that are neither used nor void
 	Permits   map[remit.ID]*Permit
 	PermitAge []remit.ID // permits in the order of their decisions
+	Timers    Timers     // of live tasks and open access requests
+	Loose     []remit.ID // sorted: tasks that wait for nothing any more, and those that ended before all that they have
 	Attempts  map[remit.ID]*Attempt
 	Pushes    map[remit.EntryIndex]Push
 
@@ -54,8 +57,14 @@ type State struct {
 	Reviews   map[string][]Review         // by repository
 	Merged    map[string]remit.EntryIndex // UPSTREAM/PATH@COMMIT: what came to a default branch through Remit
 	Leases    map[remit.ID]*Lease         // those that have not ended
+	Contained map[string]Change           `json:",omitempty"` // upstreams at which nothing is done, with who said so
 	Jobs      map[remit.Digest]int64      // tokens of CI jobs that have started an instance, until they expire
 	JobAge    []remit.Digest              // the same in the order in which they expire
+
+	Fork     Fork                              // the last time that the log went on from a backup
+	Erasures []remit.EntryIndex                // entries that say what was erased
+	Erased   map[remit.Digest]remit.EntryIndex // payloads that are gone, by the entry that says so
+	Findings map[string]LastFinding            // the last of each detection, by DETECTION/AGENT
 }
 
 // Change says who changed a thing, and in which entry. Whoever changed what a decision reads, after the work was
@@ -73,6 +82,11 @@ type Person struct {
 	Killed  bool
 	Removed bool
 	Changes []Change
+	Ended   Change // the last time that they were killed or removed: nothing of theirs from before comes back
+
+	Tasks     Line // that they requested
+	Instances Line // that they launched
+	Holds     Line // that they asked for, or what they launched did
 }
 
 // Group is a declared set of people.
@@ -88,6 +102,8 @@ type Agent struct {
 	Owners  []Change // every owner, with the entry since which they own it
 	Changes []Change
 	LastUse int64
+	Ended   Change // the last time that it, or its owner, was suspended or ended: no task from before comes back
+	Tasks   Line
 }
 
 // Upstream is a declared place of repositories.
@@ -161,6 +177,27 @@ type Lease struct {
 	Tries  int
 }
 
+// Detection is what a detection may do by itself.
+type Detection struct {
+	remit.DetectionDeclared
+	Changes []Change
+}
+
+// Fork is a log that went on from a backup of itself.
+type Fork struct {
+	Entry    remit.EntryIndex // that says so; 0: it never did
+	Lost     uint64
+	LostRoot remit.Digest
+	Exposed  int64 // until then at most, credentials may live that were made since the backup
+}
+
+// LastFinding is what decides whether a finding is another one.
+type LastFinding struct {
+	Ends  remit.EntryIndex // that completed it
+	Entry remit.EntryIndex // that records it
+	At    int64
+}
+
 // Boundary is a declared narrowing.
 type Boundary struct {
 	remit.BoundaryDeclared
@@ -169,15 +206,19 @@ type Boundary struct {
 
 // Task is requested work with its grant.
 type Task struct {
-	remit.TaskCreated
-	Entry   remit.EntryIndex
-	Status  remit.TaskStatus
-	Closure []remit.ID     // sorted; grows, never shrinks
-	Hosts   []remit.Digest // from which unconfined instances of it came
+	*remit.TaskCreated // never changed, and shared by all copies of a state
+	Entry              remit.EntryIndex
+	Status             remit.TaskStatus
+	Closure            []remit.ID     // sorted; grows, never shrinks
+	Hosts              []remit.Digest // from which unconfined instances of it came
 	// Ungoverned names the credentials that instances of it were handed past Remit; sorted.
 	Ungoverned []string
 	Used       Usage
-	held       *held // the last hold, while its command is applied
+
+	// What it has that has not ended; sorted.
+	Children, Instances, Holds, Leases []remit.ID
+
+	held *held // the last hold, while its command is applied
 }
 
 // Usage is what a task has used of its budget.
@@ -188,7 +229,8 @@ type Usage struct {
 
 // Instance is a running copy of an agent. Ended instances leave the state.
 type Instance struct {
-	remit.InstanceStarted
+	*remit.InstanceStarted
+	Entry remit.EntryIndex
 }
 
 // Access is an access request and the approval that it becomes.
@@ -272,7 +314,7 @@ func New() *State {
 		Permits: map[remit.ID]*Permit{}, Attempts: map[remit.ID]*Attempt{}, Pushes: map[remit.EntryIndex]Push{},
 		Secrets: map[string]*Secret{}, Artifacts: map[string]*Published{}, Releases: map[string][]Release{},
 		Reviews: map[string][]Review{}, Merged: map[string]remit.EntryIndex{}, Leases: map[remit.ID]*Lease{},
-		Jobs: map[remit.Digest]int64{},
+		Jobs: map[remit.Digest]int64{}, Detections: map[string]*Detection{}, Findings: map[string]LastFinding{}, Erased: map[remit.Digest]remit.EntryIndex{},
 	}
 }
 
@@ -324,11 +366,11 @@ func (a *Agent) expired(t int64) bool { return a.Expires != 0 && t/1e9 >= a.Expi
 // TaskLive tells whether the grant of a task is alive at t: the task, its ancestors, its agent and the people behind
 // them.
 func (s *State) TaskLive(id remit.ID, t int64) bool {
-	task := s.Tasks[id]
-	if task == nil || !s.LiveTasks[id] || t >= task.Deadline || !s.agentLive(task.Agent, t) || !s.personLive(task.Requester) {
+	if !s.LiveTasks[id] {
 		return false
 	}
-	return task.Parent == "" || s.TaskLive(task.Parent, t)
+	status, _ := s.fate(s.Tasks[id], t)
+	return status == ""
 }
 
 // lifeEnd is when the grant of a task ends by arithmetic: with the first of it, its ancestors and their agents.
@@ -352,7 +394,7 @@ func (s *State) permitLive(p *Permit, t int64) bool {
 // InstanceLive tells whether an instance may act at t.
 func (s *State) InstanceLive(id remit.ID, t int64) bool {
 	i := s.Instances[id]
-	return i != nil && s.TaskLive(i.Task, t) && s.launcherLive(i.Launcher)
+	return i != nil && s.TaskLive(i.Task, t) && s.since(i.Launcher, i.Entry)
 }
 
 // launcherLive tells whether who launched an instance is alive. Nobody launched a CI job, nor what an executor asks in
@@ -361,22 +403,16 @@ func (s *State) launcherLive(id remit.ID) bool { return id == "" || s.personLive
 
 // InstancesOf lists the instances of a task, in order.
 func (s *State) InstancesOf(task remit.ID) []remit.ID {
-	var ids []remit.ID
-	for _, id := range sorted(s.Instances) {
-		if s.Instances[id].Task == task {
-			ids = append(ids, id)
-		}
+	if t := s.Tasks[task]; t != nil {
+		return slices.Clone(t.Instances)
 	}
-	return ids
+	return nil
 }
 
 // HoldsOf lists the access requests of a task that are neither used nor void, in order.
 func (s *State) HoldsOf(task remit.ID) []remit.ID {
-	var ids []remit.ID
-	for _, id := range sorted(s.OpenHolds) {
-		if s.Accesses[id].Task == task {
-			ids = append(ids, id)
-		}
+	if t := s.Tasks[task]; t != nil {
+		return slices.Clone(t.Holds)
 	}
-	return ids
+	return nil
 }

@@ -22,6 +22,9 @@ func decideVote(s *State, now int64, c *CastVote) ([]remit.Event, Result, error)
 	if a.Status != remit.AccessOpen || now >= a.NotAfter {
 		return fail(remit.Conflict, "access request %s is %s; there is nothing to vote on", c.Access, a.statusAt(now))
 	}
+	if !s.stands(a, now) {
+		return fail(remit.NotLive, "what access request %s asks for has ended with its task, or with who asked", c.Access)
+	}
 	el := s.electorateOf(a, now)
 	if s.People[c.Person] == nil {
 		return fail(remit.UnknownPrincipal, "agents never vote; people do")

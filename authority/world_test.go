@@ -2,6 +2,7 @@ package authority_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
@@ -195,7 +196,7 @@ func (w *world) decide(c authority.Command) ([]remit.Event, authority.Result, er
 			w.t.Fatalf("an error says something")
 		}
 		a := c.(*authority.Authorize)
-		a.Judged = &authority.Judged{Facts: stale.Facts.Digest(), Policy: w.s.Policy, Finding: w.judge(stale.Facts)}
+		a.Judged = authority.NewJudged(stale.Facts, w.s.Policy, w.judge(stale.Facts))
 		events, res, err = authority.Decide(w.s, w.now, c)
 	}
 	return events, res, err
@@ -413,6 +414,18 @@ func (w *world) status(access remit.ID, status remit.AccessStatus, why remit.Cod
 	if a == nil || a.Status != status || status == remit.AccessVoid && a.Why != why {
 		w.t.Fatalf("access request %s is %+v; want %s %s", access, a, status, why)
 	}
+}
+
+// shorter lets a hold end in a moment, as a shorter time for holds would.
+func (w *world) shorter(id remit.ID) {
+	at := w.now.UnixNano() + 1
+	w.s.Accesses[id].NotAfter = at
+	for i, x := range w.s.Timers.Heap {
+		if x.ID == id {
+			w.s.Timers.Heap[i].At = at
+		}
+	}
+	slices.SortFunc(w.s.Timers.Heap, func(a, b authority.Timer) int { return cmp.Compare(a.At, b.At) }) // a sorted list is a heap
 }
 
 // each runs rows of a table, one fresh world for each.

@@ -1,14 +1,14 @@
+// Package client is the Go client of the HTTP API: of a person, of a launcher and its instances, of a CI job and of an
+// executor.
 package client
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -67,7 +67,7 @@ func (c *Client) request(ctx context.Context, method, path, auth string, in any)
 	resp, err := c.send(ctx, method, path, auth, in)
 	if err == nil && resp.StatusCode >= 300 {
 		defer resp.Body.Close()
-		return nil, problem(resp)
+		return nil, Problem(resp)
 	}
 	return resp, err
 }
@@ -103,8 +103,8 @@ func (c *Client) send(ctx context.Context, method, path, auth string, in any) (*
 	return resp, nil
 }
 
-// problem is the error that an answer stands for.
-func problem(resp *http.Response) error {
+// Problem is the error that an answer stands for.
+func Problem(resp *http.Response) error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	var p remit.Problem
 	if err := json.Unmarshal(b, &p); err != nil || p.Code == "" {
@@ -250,6 +250,22 @@ func (c *Client) Provenance(ctx context.Context, a remit.Artifact) (out json.Raw
 	return out, c.get(ctx, "/artifacts/"+url.PathEscape(a.Digest)+"/provenance?name="+url.QueryEscape(a.Resource.Name()), &out)
 }
 
+// Reviews are the verdicts that stand; repository, UPSTREAM/PATH, may be empty for all.
+func (c *Client) Reviews(ctx context.Context, repository string) (out []remit.ReviewView, err error) {
+	return out, c.get(ctx, "/reviews?repository="+url.QueryEscape(repository), &out)
+}
+
+// Review is the verdict that an entry of the log records.
+func (c *Client) Review(ctx context.Context, entry remit.EntryIndex) (out remit.ReviewView, err error) {
+	return out, c.get(ctx, "/reviews/"+strconv.FormatUint(uint64(entry), 10), &out)
+}
+
+// Statement is the signed statement on a verdict or a release that an entry records, a DSSE envelope, as the server
+// wrote it. What is reviews or releases.
+func (c *Client) Statement(ctx context.Context, what string, entry remit.EntryIndex) (out json.RawMessage, err error) {
+	return out, c.get(ctx, "/"+what+"/"+strconv.FormatUint(uint64(entry), 10)+"/statement", &out)
+}
+
 // Agents lists the registered agents.
 func (c *Client) Agents(ctx context.Context) (as []remit.AgentView, err error) {
 	return as, c.get(ctx, "/agents", &as)
@@ -308,29 +324,16 @@ func (c *Client) LogHead(ctx context.Context) (h remit.LogHead, err error) {
 // LogEntries gives entries from an index on. With follow it waits for more until ctx ends.
 func (c *Client) LogEntries(ctx context.Context, from remit.EntryIndex, follow bool) iter.Seq2[remit.LogEntry, error] {
 	return func(yield func(remit.LogEntry, error) bool) {
-		resp, err := c.request(ctx, http.MethodGet, fmt.Sprintf("/log/entries?from=%d&follow=%t", from, follow), "", nil)
-		if err != nil {
-			yield(remit.LogEntry{}, err)
-			return
-		}
-		defer resp.Body.Close()
-		lines := bufio.NewScanner(resp.Body)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
+		for line, err := range c.Export(ctx, "", from, follow) {
 			var e remit.LogEntry
-			if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-				continue // keeps the connection awake
+			if err == nil {
+				if err = json.Unmarshal(line, &e); err != nil {
+					err = remit.Errorf(remit.Internal, "the server's log line cannot be read: %w", err)
+				}
 			}
-			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-				yield(e, remit.Errorf(remit.Internal, "the server's log line cannot be read: %w", err))
+			if !yield(e, err) || err != nil {
 				return
 			}
-			if !yield(e, nil) {
-				return
-			}
-		}
-		if err := lines.Err(); err != nil && !errors.Is(err, context.Canceled) {
-			yield(remit.LogEntry{}, err)
 		}
 	}
 }
@@ -346,6 +349,36 @@ func (c *Client) ExportLog(ctx context.Context, w io.Writer) error {
 		return remit.Errorf(remit.UpstreamDown, "the export broke off: %w", err)
 	}
 	return nil
+}
+
+// maxTile is more than the largest tile has: 256 leaves, each after its length in two bytes.
+const maxTile = 256 * (8<<10 + 2)
+
+// LogTile is a resource of the log as C2SP tlog-tiles: checkpoint, or the path of a tile.
+func (c *Client) LogTile(ctx context.Context, path string) ([]byte, error) {
+	return c.bytes(ctx, "/log/tiles/"+path)
+}
+
+// LogReceipt is the proof that the log has an entry (C2SP tlog-proof); bare leaves out the entry itself.
+func (c *Client) LogReceipt(ctx context.Context, i remit.EntryIndex, bare bool) ([]byte, error) {
+	return c.bytes(ctx, fmt.Sprintf("/log/receipts/%d?bare=%t", i, bare))
+}
+
+// bytes is an answer that is not JSON, whole.
+func (c *Client) bytes(ctx context.Context, path string) ([]byte, error) {
+	resp, err := c.request(ctx, http.MethodGet, path, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxTile+1))
+	if err == nil && len(b) > maxTile {
+		err = fmt.Errorf("it has more than %d bytes", maxTile)
+	}
+	if err != nil {
+		return nil, remit.Errorf(remit.UpstreamDown, "the server's answer to GET %s cannot be read: %w", path, err)
+	}
+	return b, nil
 }
 
 // Policy is the bundle in force.

@@ -162,7 +162,7 @@ func OpenExecutor(dir, server string) (*Executor, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !fi.Mode().IsRegular() || fi.Mode().Perm()&0o077 != 0 || !ownFile(fi) {
+		if !fi.Mode().IsRegular() || fi.Mode().Perm()&0o077 != 0 || !identity.OwnedByUs(fi) {
 			return nil, remit.Errorf(remit.Forbidden, "%s can be read by others; it belongs to the executor's user alone: chmod 600 %s", path, path)
 		}
 		if files[i], err = os.ReadFile(path); err != nil {

@@ -16,9 +16,9 @@ import (
 )
 
 // JobSession is the server as a CI job sees it: no person launches its instance, the token of the job's issuer does. All
-// its calls prove a key that never leaves this process, or the directory of KeepJob.
+// its calls prove a key that never leaves this process, or the directory of a job's login.
 type JobSession struct {
-	launchSession
+	LaunchSession
 	subject  func(context.Context) (string, error)
 	NotAfter time.Time // of the last instance, when nobody holds it
 }
@@ -26,7 +26,7 @@ type JobSession struct {
 // Job is the server for a CI job with this key. subject gets a token of the job's issuer, a new one each time; good for
 // one instance.
 func (c *Client) Job(key identity.ProofKey, subject func(context.Context) (string, error)) *JobSession {
-	return &JobSession{launchSession: launchSession{client: c, clock: identity.SystemClock{}, prover: &prover{key: key}}, subject: subject}
+	return &JobSession{LaunchSession: LaunchSession{client: c, clock: identity.SystemClock{}, prover: &prover{key: key}}, subject: subject}
 }
 
 // StartInstance exchanges a token of the job's issuer (RFC 8693). Secret is the access token that comes for it. The task
@@ -72,6 +72,11 @@ func (s *JobSession) StartInstance(ctx context.Context, i InstanceStart) (Instan
 	inst := s.client.instance(out.Instance)
 	inst.Secret = Secret(out.Token)
 	return inst, nil
+}
+
+// Complete ends the task of an instance whose work is done.
+func (s *JobSession) Complete(ctx context.Context, task, instance remit.ID, secret Secret) error {
+	return s.call(ctx, http.MethodPost, "/tasks/"+string(task)+"/complete", instance, secret, remit.EndRequest{}, nil)
 }
 
 // prover adds to each request the proof that RFC 9449 asks for.

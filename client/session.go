@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,18 +26,61 @@ const (
 	maxHeld = 4 << 10
 )
 
-// launchSession is a launcher's Session over the API, on behalf of a signed-in person.
-type launchSession struct {
+// Secret proves that a call comes from an instance. It does not print.
+type Secret string
+
+// String never shows the secret.
+func (Secret) String() string { return "[secret]" }
+
+// GoString never shows the secret.
+func (Secret) GoString() string { return "[secret]" }
+
+// LogValue never shows the secret.
+func (Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
+
+// InstanceStart is what the launcher tells the server of the command that it is about to run.
+type InstanceStart struct {
+	Task remit.ID
+	// Confinement is what the process that waits to become the command already is under, not what was wished for.
+	Confinement remit.Confinement
+	// Ungoverned names the known credentials that the person handed to the command (--env), sorted. Any at all marks
+	// the task.
+	Ungoverned []string
+}
+
+// Instance is one running copy of an agent, as the server made it.
+type Instance struct {
+	ID, Task remit.ID
+	Org      remit.Org
+	Agent    string
+	SPIFFEID string
+	Secret   Secret
+	Gateway  string // https://HOST[:PORT]/v1/orgs/ORG/git: what tokens are bound to and git talks to
+	CA       []byte // PEM: what the gateway's certificate is verified by
+	Branch   string // refs/heads/remit/TASK/…: where the command may push
+	Rewrites []Rewrite
+}
+
+// Rewrite sends git's traffic for an upstream through the gateway.
+type Rewrite struct {
+	From []string // how URLs of the upstream begin: https://forge/acme/payments, git@forge:acme/payments
+	To   string   // what that becomes; it begins with Instance.Gateway
+}
+
+// LaunchSession is a launcher's Session over the API, on behalf of a signed-in person.
+type LaunchSession struct {
 	client *Client
 	clock  identity.Clock
 	prover *prover // of a CI job; nil: the instance's secret proves enough
 }
 
 // Session is the server as a launcher of c's person sees it.
-func (c *Client) Session() Session { return &launchSession{client: c, clock: identity.SystemClock{}} }
+func (c *Client) Session() *LaunchSession {
+	return &LaunchSession{client: c, clock: identity.SystemClock{}}
+}
 
 // StartInstance asks for an instance on a task.
-func (s *launchSession) StartInstance(ctx context.Context, i InstanceStart) (Instance, error) {
+func (s *LaunchSession) StartInstance(ctx context.Context, i InstanceStart) (Instance, error) {
 	var v remit.InstanceView
 	in := remit.InstanceRequest{Task: i.Task, Confinement: i.Confinement, Ungoverned: i.Ungoverned}
 	if err := s.client.post(ctx, "/instances", in, &v); err != nil {
@@ -60,12 +104,12 @@ func (c *Client) instance(v remit.InstanceView) Instance {
 	return out
 }
 
-func (s *launchSession) ask(ctx context.Context, id remit.ID, secret Secret, what string, in, out any) error {
+func (s *LaunchSession) ask(ctx context.Context, id remit.ID, secret Secret, what string, in, out any) error {
 	return s.call(ctx, http.MethodPost, "/instances/"+url.PathEscape(string(id))+"/"+what, id, secret, in, out)
 }
 
 // call is a call in the instance's own name.
-func (s *launchSession) call(ctx context.Context, method, path string, id remit.ID, secret Secret, in, out any) error {
+func (s *LaunchSession) call(ctx context.Context, method, path string, id remit.ID, secret Secret, in, out any) error {
 	if s.prover == nil {
 		return s.client.call(ctx, method, path, instanceAuth(id, []byte(secret)), in, out)
 	}
@@ -88,7 +132,7 @@ func (s *launchSession) call(ctx context.Context, method, path string, id remit.
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode >= 300 {
-		return problem(resp)
+		return Problem(resp)
 	}
 	if out == nil {
 		return nil
@@ -100,7 +144,7 @@ func (s *launchSession) call(ctx context.Context, method, path string, id remit.
 }
 
 // Token asks for a token for a gateway: by its name, or by the address that StartInstance gave.
-func (s *launchSession) Token(ctx context.Context, id remit.ID, secret Secret, gateway string) (string, time.Time, error) {
+func (s *LaunchSession) Token(ctx context.Context, id remit.ID, secret Secret, gateway string) (string, time.Time, error) {
 	_, address, _ := strings.Cut(gateway, "/v1/orgs/")
 	if _, own, _ := strings.Cut(s.client.base, "/v1/orgs/"); address != "" {
 		name, ours := strings.CutPrefix(address, own+"/")
@@ -115,7 +159,7 @@ func (s *launchSession) Token(ctx context.Context, id remit.ID, secret Secret, g
 }
 
 // SVID has the key of a certificate request certified.
-func (s *launchSession) SVID(ctx context.Context, id remit.ID, secret Secret, csr []byte) (chain, bundle []byte, err error) {
+func (s *LaunchSession) SVID(ctx context.Context, id remit.ID, secret Secret, csr []byte) (chain, bundle []byte, err error) {
 	var v remit.SVID
 	if err := s.ask(ctx, id, secret, "svid", remit.SVIDRequest{CSR: csr}, &v); err != nil {
 		return nil, nil, err
@@ -131,7 +175,7 @@ var errParted = errors.New("the connection to the server ended")
 
 // Hold opens the connection that the instance lives by. It sends a line every few seconds for as long as it is open,
 // and opens it again when the server was started again in between.
-func (s *launchSession) Hold(ctx context.Context, id remit.ID, secret Secret) (<-chan error, error) {
+func (s *LaunchSession) Hold(ctx context.Context, id remit.ID, secret Secret) (<-chan error, error) {
 	parted, err := s.hold(ctx, id, secret)
 	if err != nil {
 		return nil, err
@@ -154,7 +198,7 @@ func (s *launchSession) Hold(ctx context.Context, id remit.ID, secret Secret) (<
 }
 
 // again opens the connection anew, once the server answers.
-func (s *launchSession) again(ctx context.Context, id remit.ID, secret Secret) (<-chan error, error) {
+func (s *LaunchSession) again(ctx context.Context, id remit.ID, secret Secret) (<-chan error, error) {
 	until := s.clock.Now().Add(comeBack)
 	for {
 		select {
@@ -172,7 +216,7 @@ func (s *launchSession) again(ctx context.Context, id remit.ID, secret Secret) (
 }
 
 // hold opens the connection once.
-func (s *launchSession) hold(ctx context.Context, id remit.ID, secret Secret) (<-chan error, error) {
+func (s *LaunchSession) hold(ctx context.Context, id remit.ID, secret Secret) (<-chan error, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	build := func() (*http.Request, error) {
 		lines, heart := io.Pipe()
@@ -202,7 +246,7 @@ func (s *launchSession) hold(ctx context.Context, id remit.ID, secret Secret) (<
 	if resp.StatusCode >= 300 {
 		defer cancel()
 		defer resp.Body.Close()
-		return nil, problem(resp)
+		return nil, Problem(resp)
 	}
 	parted := make(chan error, 1)
 	go func() {
@@ -214,7 +258,7 @@ func (s *launchSession) hold(ctx context.Context, id remit.ID, secret Secret) (<
 }
 
 // beat writes a line now and every few seconds, until ctx ends.
-func (s *launchSession) beat(ctx context.Context, heart *io.PipeWriter) {
+func (s *LaunchSession) beat(ctx context.Context, heart *io.PipeWriter) {
 	// Whoever reads the pipe may be gone: writing must not outlive the connection.
 	defer context.AfterFunc(ctx, func() { heart.CloseWithError(ctx.Err()) })()
 	for {
@@ -253,6 +297,12 @@ func reason(body io.Reader) error {
 }
 
 // End tells the server that the command has ended.
-func (s *launchSession) End(ctx context.Context, id remit.ID, secret Secret) error {
+func (s *LaunchSession) End(ctx context.Context, id remit.ID, secret Secret) error {
 	return s.ask(ctx, id, secret, "end", struct{}{}, nil)
+}
+
+// WaitAccess lets an instance wait for its own access requests, with its own secret.
+func (s *LaunchSession) WaitAccess(ctx context.Context, access, instance remit.ID, secret []byte) (remit.AccessView, error) {
+	var v remit.AccessView
+	return v, s.call(ctx, http.MethodGet, "/approvals/"+url.PathEscape(string(access))+"/wait", instance, Secret(secret), nil, &v)
 }

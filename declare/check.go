@@ -67,6 +67,9 @@ func check(r *reader) {
 		c.patterns(at+".seal", b.Seal, remit.ParsePattern)
 		c.functions(at+".functions", b.Functions)
 	}
+	for i := range r.set.Detections {
+		c.oneOf(fmt.Sprintf("detections[%d].name", i), r.set.Detections[i].Name, remit.DetectionNames()...)
+	}
 }
 
 type checker struct {

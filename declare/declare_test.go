@@ -241,6 +241,7 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 		{"an environment's name", "environments:\n- {name: a//b, tier: staging}\n", `x.yaml:2: environments[0].name: "environment:a//b": segment "" is not a name`},
 		{"a tier", "environments:\n- {name: a, tier: prod}\n", `x.yaml:2: environments[0].tier: "prod": write staging or production`},
 		{"a boundary's name", "boundaries:\n- {name: A, seal: [\"secret:a\"]}\n", `x.yaml:2: boundaries[0].name: "A": a name is 1 to 40 of a-z 0-9 -`},
+		{"a detection", "detections:\n- {name: probin}\n", `x.yaml:2: detections[0].name: "probin": write denial-burst, probing, instance-twice, outside-hours, ref-moved-outside or unused-broad-grant; "probing" is meant, perhaps`},
 		{"a seal", "boundaries:\n- {name: a, seal: [\"*\"]}\n", `x.yaml:2: boundaries[0].seal[0]: "*" has no type; write TYPE:NAME, for instance repo:forge/acme/payments`},
 		{"a boundary's function", "boundaries:\n- {name: a, seal: [\"secret:a\"], functions: [coder]}\n", `x.yaml:2: boundaries[0].functions[0]: "coder": write plan, code, review, build, release, deploy or operate; "code" is meant, perhaps`},
 	} {
@@ -309,8 +310,8 @@ func TestDirectories(t *testing.T) {
 		{"a name in two files", fstest.MapFS{"1.yaml": {Data: []byte("people:\n- {name: ada, keys: [" + pub(1) + "]}\n")}, "2.yaml": {Data: []byte("people:\n- name: ada\n  keys: [" + pub(2) + "]\n")}},
 			`2.yaml:2: people[1].name: "ada" is declared already, at 1.yaml:2; a name is declared once`},
 		{"several errors", fstest.MapFS{"1.yaml": {Data: []byte("x: 1\ny: 2\n")}, "2.yaml": {Data: []byte("\t")}},
-			"1.yaml:1: unknown member \"x\"; there are people, groups, agents, upstreams, repositories, environments, secrets, boundaries\n" +
-				"1.yaml:2: unknown member \"y\"; there are people, groups, agents, upstreams, repositories, environments, secrets, boundaries\n" +
+			"1.yaml:1: unknown member \"x\"; there are people, groups, agents, upstreams, repositories, environments, secrets, boundaries, detections\n" +
+				"1.yaml:2: unknown member \"y\"; there are people, groups, agents, upstreams, repositories, environments, secrets, boundaries, detections\n" +
 				`2.yaml:1: a tab; YAML is indented with spaces (write \t within double quotes)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -387,6 +388,9 @@ func anySet(t *rapid.T) *remit.Declarations {
 	for _, n := range rapid.SliceOfNDistinct(segment, 0, 2, rapid.ID).Draw(t, "environments") {
 		s.Environments = append(s.Environments, remit.Environment{Name: n, Tier: "staging", Approvers: needs()})
 		s.Boundaries = append(s.Boundaries, remit.Boundary{Name: fmt.Sprint("b", len(s.Boundaries)), Seal: patterns("secret:"), Functions: rapid.SliceOfN(function, 1, 9).Draw(t, "functions")})
+	}
+	for _, n := range rapid.SliceOfNDistinct(rapid.SampledFrom(remit.DetectionNames()), 0, 2, rapid.ID).Draw(t, "detections") {
+		s.Detections = append(s.Detections, remit.Detection{Name: n, Suspend: rapid.Bool().Draw(t, "suspend")})
 	}
 	if rapid.Bool().Draw(t, "policy") {
 		s.Policy = []remit.PolicyFile{{Name: "a.rego", Text: "package remit.any\n\t# é\n"}}

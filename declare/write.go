@@ -24,6 +24,7 @@ var files = []struct {
 	{"environments.yaml", []string{"environments"}},
 	{"secrets.yaml", []string{"secrets"}},
 	{"boundaries.yaml", []string{"boundaries"}},
+	{"detections.yaml", []string{"detections"}},
 }
 
 // Write is the files, by name, that Read reads back as an equal set. An empty set is a file that says so.

@@ -7,13 +7,14 @@
 package depend
 
 import (
-	"cmp"
 	"fmt"
 	"net/url"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/remit-dev/remit"
 )
 
 // Limits of one comparison.
@@ -22,50 +23,14 @@ const (
 	MaxChanges = 5_000   // listed; beyond it the file is too large to be explained
 )
 
-// Change is one dependency that a change of a file adds, moves or drops, or something odd about one.
-type Change struct {
-	Ecosystem string // go, npm, pypi, actions
-	Name      string
-	From, To  string // versions; empty: it is not there
-	Source    string // where To comes from, if that is not where the others do: host, address, path
-	New       bool   // nothing of that name was there
-	Scripts   bool   // it runs code when it is installed
-	Finding   string // what is odd about it; empty: nothing
-	File      string
-}
-
-// String is the change on one line.
-func (c Change) String() string {
-	var b strings.Builder
-	switch {
-	case c.From == c.To:
-		fmt.Fprintf(&b, "%s %s", c.Name, c.To)
-	case c.New:
-		fmt.Fprintf(&b, "new %s %s", c.Name, c.To)
-	case c.To == "":
-		fmt.Fprintf(&b, "drops %s %s", c.Name, c.From)
-	default:
-		fmt.Fprintf(&b, "%s %s -> %s", c.Name, c.From, c.To)
-	}
-	if c.Source != "" {
-		b.WriteString(" from " + c.Source)
-	}
-	if c.Scripts {
-		b.WriteString(", runs a script when installed")
-	}
-	if c.Finding != "" {
-		b.WriteString(" (!) " + c.Finding)
-	}
-	return b.String()
-}
-
 // reader compares two contents of one kind of file; nil stands for a file that is not there.
-type reader func(file string, old, new []byte) ([]Change, error)
+type reader func(file string, old, new []byte) ([]remit.DependencyChange, error)
 
 var requirements = regexp.MustCompile(`^(requirements|constraints)([._-].*)?\.(txt|in)$`)
 
-// kind gives the reader of a file by its name; nil: there is none.
+// kind gives the reader of a file by its name; nil: there is none. A file system that folds case finds it by any.
 func kind(file string) reader {
+	file = strings.ToLower(file)
 	switch base := path.Base(file); {
 	case base == "go.mod":
 		return goMod
@@ -79,12 +44,26 @@ func kind(file string) reader {
 		return requirementsTxt
 	case isWorkflow(file):
 		return actions
+	case foreign.MatchString(base):
+		return unread
 	}
 	return nil
 }
 
+// foreign are files that say what is depended on in a form that is not understood here.
+var foreign = regexp.MustCompile(`^(go\.work(\.sum)?|yarn\.lock|pnpm-lock\.yaml|bun\.lockb?|deno\.(json|jsonc|lock)|pyproject\.toml|setup\.(py|cfg)|` +
+	`(poetry|uv|pdm|pixi)\.lock|pipfile(\.lock)?|environment\.ya?ml|cargo\.(toml|lock)|gemfile(\.lock)?|.+\.gemspec|composer\.(json|lock)|pom\.xml|` +
+	`(build|settings)\.gradle(\.kts)?|gradle\.lockfile|libs\.versions\.toml|packages\.(config|lock\.json)|directory\.packages\.props|.+\.[cfv][bs]proj|` +
+	`package\.(swift|resolved)|mix\.(exs|lock)|pubspec\.(yaml|lock)|flake\.(nix|lock)|module\.bazel(\.lock)?)$`)
+
+func unread(file string, _, _ []byte) ([]remit.DependencyChange, error) {
+	c := remit.DependencyChange{}
+	odd(&c, remit.OddUnread, "it says what is depended on, in a form that is not understood; read the difference")
+	return []remit.DependencyChange{c}, nil
+}
+
 // Changes compares two contents of a file; nil stands for a file that is not there. A file of no known kind has none.
-func Changes(file string, old, new []byte) ([]Change, error) {
+func Changes(file string, old, new []byte) ([]remit.DependencyChange, error) {
 	read := kind(file)
 	if read == nil {
 		return nil, nil
@@ -102,47 +81,23 @@ func Changes(file string, old, new []byte) ([]Change, error) {
 	for i := range changes {
 		changes[i].File = file
 	}
-	// What is odd or new stands first: it is what a reader of a shortened list must see.
-	slices.SortStableFunc(changes, func(a, b Change) int {
-		return cmp.Or(cmp.Compare(a.rank(), b.rank()), strings.Compare(a.Name, b.Name), strings.Compare(a.To, b.To))
-	})
+	remit.SortDependencies(changes)
 	return changes, nil
 }
 
-func (c Change) rank() int {
-	switch {
-	case c.Finding != "":
-		return 0
-	case c.Scripts:
-		return 1
-	case c.New:
-		return 2
-	case c.Source != "":
-		return 3
-	}
-	return 4
-}
-
-// Explainer says it in lines for people.
+// Explainer says what a changed file means, whatever is in it.
 type Explainer struct{}
 
 // Explains tells whether there is anything to say of files of that name.
 func (Explainer) Explains(file string) bool { return kind(file) != nil }
 
-// Explain is Changes and the findings about a workflow, one a line.
-func (Explainer) Explain(file string, old, new []byte) []string {
+// Explain is Changes and the findings about a workflow. What cannot be read is a change with the finding OddUnread.
+func (Explainer) Explain(file string, old, new []byte) ([]remit.DependencyChange, []remit.WorkflowFinding) {
 	changes, err := Changes(file, old, new)
-	var out []string
 	if err != nil {
-		out = append(out, "(!) cannot be explained: "+err.Error())
+		changes = []remit.DependencyChange{{File: file, Findings: []string{remit.OddUnread}, Text: "cannot be explained: " + err.Error()}}
 	}
-	for _, c := range changes {
-		out = append(out, c.String())
-	}
-	for _, f := range Workflow(file, old, new) {
-		out = append(out, "(!) "+f)
-	}
-	return out
+	return changes, Workflow(file, old, new)
 }
 
 // Owners reads a CODEOWNERS file.
@@ -155,28 +110,41 @@ type dep struct {
 }
 
 // differ compares what two versions of a file state; ecosystem and findings are the caller's to add.
-func differ(ecosystem string, old, new map[string]dep) []Change {
-	var out []Change
+func differ(ecosystem string, old, new map[string]dep) []remit.DependencyChange {
+	var out []remit.DependencyChange
 	for name, n := range new {
 		o, was := old[name]
 		if was && o == n {
 			continue
 		}
-		c := Change{Ecosystem: ecosystem, Name: name, From: o.version, To: n.version, Source: n.source, New: !was, Scripts: n.scripts && !o.scripts}
+		c := remit.DependencyChange{Ecosystem: ecosystem, Name: name, From: o.version, To: n.version, Registry: n.source, Elsewhere: n.source != "",
+			New: !was, Scripts: n.scripts && !o.scripts}
 		if was && o.version == n.version && o.source != n.source {
-			c.Finding = "the version is the same, but it comes from elsewhere"
+			than := ""
 			if o.source != "" {
-				c.Finding += " than " + o.source
+				than = " than " + o.source
 			}
+			odd(&c, remit.OddSource, "the version is the same, but it comes from elsewhere"+than)
 		}
 		out = append(out, c)
 	}
 	for name, o := range old {
 		if _, is := new[name]; !is {
-			out = append(out, Change{Ecosystem: ecosystem, Name: name, From: o.version})
+			out = append(out, remit.DependencyChange{Ecosystem: ecosystem, Name: name, From: o.version})
 		}
 	}
 	return out
+}
+
+// odd adds to what is odd about c.
+func odd(c *remit.DependencyChange, kind, text string) {
+	if !slices.Contains(c.Findings, kind) {
+		c.Findings = append(c.Findings, kind)
+	}
+	if c.Text != "" {
+		c.Text += "; "
+	}
+	c.Text += text
 }
 
 // host is what of an address tells people where something comes from.

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/remit-dev/remit"
 )
 
 const lockHead = `{"lockfileVersion":3,"packages":{"":{"dependencies":{"left-pad":"^1.3.0"}},`
@@ -23,7 +25,7 @@ func TestChanges(t *testing.T) {
 		{"a new go dependency", "sub/go.mod", "module m\n", "module m\nrequire a.example/x v1.1.0\n", "new a.example/x v1.1.0"},
 		{"a go dependency is dropped", "go.mod", "module m\nrequire a.example/x v1.1.0\n", "module m\n", "drops a.example/x v1.1.0"},
 		{"a go dependency is replaced", "go.mod", "module m\nrequire a.example/x v1.1.0\n", "module m\nrequire a.example/x v1.1.0\nreplace a.example/x => evil.example/x v1.1.0\n",
-			"a.example/x v1.1.0 from evil.example/x v1.1.0 (!) it is replaced by evil.example/x v1.1.0"},
+			"a.example/x v1.1.0 from evil.example/x v1.1.0 (!) the version is the same, but it comes from elsewhere; it is replaced by evil.example/x v1.1.0"},
 		{"a toolchain", "go.mod", "module m\ngo 1.26\n", "module m\ngo 1.26\ntoolchain go1.26.9\n", "new toolchain go1.26.9"},
 		{"words only", "go.mod", "module m\n", "module m\n// a comment\n", ""},
 		{"a hash in go.sum", "go.sum", "a.example/x v1.1.0 h1:AAA=\n", "a.example/x v1.1.0 h1:BBB=\n", "a.example/x v1.1.0 (!) the version is the same, but its content is another"},
@@ -76,15 +78,83 @@ func TestWhatCannotBeReadIsSaid(t *testing.T) {
 		"go.mod": "requiree {", "go.sum": "a b\n", "package.json": "{", "package-lock.json": `{"lockfileVersion":1,"dependencies":{}}`,
 		"requirements.txt": "--unknown-option x\n", "requirements/a.txt": "!!\n",
 	} {
-		if got := (Explainer{}).Explain(file, nil, []byte(text)); len(got) != 1 || !strings.HasPrefix(got[0], "(!) cannot be explained: ") {
-			t.Errorf("%s: %q", file, got)
+		got, _ := (Explainer{}).Explain(file, nil, []byte(text))
+		if len(got) != 1 || !strings.HasPrefix(got[0].String(), "(!) cannot be explained: ") || !slices.Equal(got[0].Findings, []string{remit.OddUnread}) || got[0].File != file {
+			t.Errorf("%s: %+v", file, got)
 		}
 	}
-	if got := (Explainer{}).Explain("go.mod", nil, make([]byte, MaxFile+1)); len(got) != 1 || !strings.Contains(got[0], "is larger than") {
-		t.Errorf("%q", got)
+	if got, _ := (Explainer{}).Explain("go.mod", nil, make([]byte, MaxFile+1)); len(got) != 1 || !strings.Contains(got[0].Text, "is larger than") {
+		t.Errorf("%v", got)
 	}
-	if got := Workflow(".github/workflows/a.yml", nil, make([]byte, maxWorkflow+1)); len(got) != 1 || !strings.Contains(got[0], "is larger than") {
-		t.Errorf("%q", got)
+	if got := Workflow(".github/workflows/a.yml", nil, make([]byte, maxWorkflow+1)); len(got) != 1 || !strings.Contains(got[0].String(), "(!) the workflow is larger than") {
+		t.Errorf("%v", got)
+	}
+	for _, file := range []string{"Cargo.lock", "a/yarn.lock", "pyproject.toml", "x/pom.xml", "App.csproj", "go.work"} {
+		got, _ := (Explainer{}).Explain(file, []byte("a"), []byte("b"))
+		if !(Explainer{}).Explains(file) || len(got) != 1 || !slices.Equal(got[0].Findings, []string{remit.OddUnread}) || got[0].File != file {
+			t.Errorf("%s: %+v", file, got)
+		}
+	}
+}
+
+// Facts that a policy can compare, beside the words for people.
+func TestFindingsHaveNames(t *testing.T) {
+	locked := func(entries string) string { return `{"lockfileVersion":3,"packages":{"":{},` + entries + `}}` }
+	const dir = `"node_modules/left-pad":`
+	for _, c := range []struct{ what, file, old, new, want string }{
+		{"content", "package-lock.json", lockHead + entry("1.3.0", tarball, "sha512-a", ""), lockHead + entry("1.3.0", tarball, "sha512-b", ""),
+			"left-pad at npm.example: content-changed unasked"},
+		{"host", "package-lock.json", lockHead + entry("1.3.0", tarball, "sha512-a", ""), lockHead + entry("1.3.0", "https://evil.example/left-pad.tgz", "sha512-a", `,"hasInstallScript":true`),
+			"left-pad at evil.example elsewhere scripts: source-changed unasked"},
+		{"alias without a hash", "package-lock.json", locked(dir + `{}`), locked(dir + `{"version":"1","resolved":"http://npm.example/x.tgz","name":"x"}`),
+			"left-pad at http://npm.example elsewhere: unbound alias unasked"},
+		{"no TLS", "package-lock.json", locked(dir + `{}`), locked(dir + `{"version":"1","resolved":"http://npm.example/left-pad.tgz","integrity":"sha512-a"}`),
+			"left-pad at http://npm.example elsewhere: no-tls unasked"},
+		{"repository", "package-lock.json", locked(dir + `{}`), locked(dir + `{"version":"1","resolved":"git+ssh://git@h.example/left-pad"}`),
+			"left-pad at git+ssh://h.example elsewhere: direct unasked"},
+		{"address of another", "package-lock.json", lockHead + entry("1.3.0", tarball, "sha512-a", ""), lockHead + entry("1.3.1", "https://npm.example/evil.tgz", "sha512-b", ""),
+			"left-pad at npm.example: other-address unasked"},
+		{"new at the usual place", "package-lock.json", lockHead + entry("1.3.0", tarball, "sha512-a", ""),
+			`{"lockfileVersion":3,"packages":{"":{"dependencies":{"left-pad":"^1.3.0","b":"1"}},"node_modules/b":{"version":"1","resolved":"https://npm.example/b/-/b-1.tgz","integrity":"sha512-c"},` + entry("1.3.0", tarball, "sha512-a", ""),
+			"b at npm.example new:"},
+		{"project script", "package.json", `{}`, `{"scripts":{"prepare":"x"}}`, "script prepare new scripts: script"},
+		{"overrides", "package.json", `{}`, `{"overrides":{"a":"1"}}`, "overrides: replaced"},
+		{"go.sum", "go.sum", "a v1 h1:A=\n", "a v1 h1:B=\n", "a: content-changed"},
+		{"replace", "go.mod", "module m\nrequire a.example/x v1.1.0\n", "module m\nrequire a.example/x v1.1.0\nreplace a.example/x => ../x\n", "a.example/x at ../x elsewhere: source-changed replaced"},
+		{"pin", "requirements.txt", "", "a>1\n", "a new: unpinned"},
+		{"index", "requirements.txt", "", "-i https://e.example\n", "--index-url https://e.example new: index"},
+		{"trusted host", "requirements.txt", "", "--trusted-host e.example\n", "--trusted-host e.example new: no-tls"},
+		{"address", "requirements.txt", "", "a @ https://e.example/a.whl\n", "a at e.example elsewhere new: direct"},
+		// npm reads "packages"; encoding/json would take the last of any case.
+		{"a lock file that hides in the case of a name", "package-lock.json", lockHead + entry("1.3.0", tarball, "sha512-a", ""),
+			`{"lockfileVersion":3,"packages":{"":{"dependencies":{"left-pad":"^1.3.0"}},` + dir + `{"version":"1.3.0","resolved":"https://evil.example/left-pad","integrity":"sha512-b"}},` +
+				`"Packages":{` + dir + `{"version":"1.3.0","resolved":"` + tarball + `","integrity":"sha512-a"}}}`,
+			"left-pad at evil.example elsewhere: content-changed source-changed unasked"},
+		{"an entry that hides in the case of a name", "package-lock.json", lockHead + entry("1.3.0", tarball, "sha512-a", ""),
+			lockHead + entry("1.3.0", "https://evil.example/left-pad", "sha512-a", `,"Resolved":"`+tarball+`"`), "left-pad at evil.example elsewhere: source-changed unasked"},
+		{"a file name in another case", "Package-Lock.JSON", lockHead + entry("1.3.0", tarball, "sha512-a", ""), lockHead + entry("1.3.0", tarball, "sha512-b", ""),
+			"left-pad at npm.example: content-changed unasked"},
+	} {
+		changes, err := Changes(c.file, []byte(c.old), []byte(c.new))
+		var got []string
+		for _, d := range changes {
+			line := d.Name
+			if d.Registry != "" {
+				line += " at " + d.Registry
+			}
+			for _, is := range []struct {
+				so   bool
+				name string
+			}{{d.Elsewhere, "elsewhere"}, {d.New, "new"}, {d.Scripts, "scripts"}} {
+				if is.so {
+					line += " " + is.name
+				}
+			}
+			got = append(got, strings.TrimSuffix(line+": "+strings.Join(d.Findings, " "), " "))
+		}
+		if err != nil || strings.Join(got, "\n") != c.want {
+			t.Errorf("%s: %v\n%s\nwant\n%s", c.what, err, strings.Join(got, "\n"), c.want)
+		}
 	}
 }
 
@@ -104,17 +174,17 @@ func TestWorkflow(t *testing.T) {
 	const good = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo hello\n"
 	bad := strings.Replace(good, "echo hello", "echo ${{ github.event.pull_request.title }}", 1)
 	if got := Workflow(".github/workflows/a.yml", nil, []byte(good)); len(got) != 0 {
-		t.Errorf("a sound workflow: %q", got)
+		t.Errorf("a sound workflow: %v", got)
 	}
 	got := Workflow(".github/workflows/a.yml", []byte(good), []byte(bad))
-	if len(got) != 1 || !strings.Contains(got[0], "potentially untrusted") {
-		t.Errorf("script injection: %q", got)
+	if len(got) != 1 || !strings.Contains(got[0].Text, "potentially untrusted") || got[0].Line != 6 || got[0].Kind != "expression" || got[0].Path != ".github/workflows/a.yml" {
+		t.Errorf("script injection: %+v", got)
 	}
-	if got := Workflow(".github/workflows/a.yml", []byte(bad), []byte(bad+"      - run: echo again\n")); len(got) != 0 {
-		t.Errorf("what was wrong before: %q", got)
+	if got := Workflow(".github/workflows/a.yml", []byte(bad), []byte("# moved\n"+bad+"      - run: echo again\n")); len(got) != 0 {
+		t.Errorf("what was wrong before: %v", got)
 	}
 	if got := Workflow("docs/a.yml", nil, []byte(bad)); got != nil {
-		t.Errorf("a file that no forge runs: %q", got)
+		t.Errorf("a file that no forge runs: %v", got)
 	}
 }
 

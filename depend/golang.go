@@ -5,10 +5,12 @@ import (
 	"strings"
 
 	"golang.org/x/mod/modfile"
+
+	"github.com/remit-dev/remit"
 )
 
 // goMod compares go.mod files: requirements, replacements and the toolchain.
-func goMod(_ string, old, new []byte) ([]Change, error) {
+func goMod(_ string, old, new []byte) ([]remit.DependencyChange, error) {
 	was, _, err := readMod(old)
 	if err != nil {
 		was = nil // a broken file that is mended shows all of what it now states
@@ -20,7 +22,7 @@ func goMod(_ string, old, new []byte) ([]Change, error) {
 	out := differ("go", was, is)
 	for i, c := range out {
 		if r := replaced[c.Name]; r != "" && c.To != "" {
-			out[i].Finding = "it is replaced by " + r
+			odd(&out[i], remit.OddReplaced, "it is replaced by "+r)
 		}
 	}
 	return out, nil
@@ -58,7 +60,7 @@ func readMod(text []byte) (map[string]dep, map[string]string, error) {
 }
 
 // goSum only finds a hash that changes under the same version: the rest follows from go.mod.
-func goSum(_ string, old, new []byte) ([]Change, error) {
+func goSum(_ string, old, new []byte) ([]remit.DependencyChange, error) {
 	was, err := readSum(old)
 	if err != nil {
 		return nil, err
@@ -67,11 +69,13 @@ func goSum(_ string, old, new []byte) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []Change
+	var out []remit.DependencyChange
 	for key, hash := range is {
 		if before, ok := was[key]; ok && before != hash {
 			name, version, _ := strings.Cut(key, " ")
-			out = append(out, Change{Ecosystem: "go", Name: name, From: version, To: version, Finding: "the version is the same, but its content is another"})
+			c := remit.DependencyChange{Ecosystem: "go", Name: name, From: version, To: version}
+			odd(&c, remit.OddContent, "the version is the same, but its content is another")
+			out = append(out, c)
 		}
 	}
 	return out, nil

@@ -6,16 +6,41 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/remit-dev/remit"
 )
 
 // manifest is what of a package.json matters here.
 type manifest struct {
-	Dependencies         map[string]string `json:"dependencies"`
-	DevDependencies      map[string]string `json:"devDependencies"`
-	OptionalDependencies map[string]string `json:"optionalDependencies"`
-	PeerDependencies     map[string]string `json:"peerDependencies"`
-	Overrides            map[string]any    `json:"overrides"`
-	Scripts              map[string]string `json:"scripts"`
+	Dependencies         map[string]string
+	DevDependencies      map[string]string
+	OptionalDependencies map[string]string
+	PeerDependencies     map[string]string
+	Overrides            map[string]any
+	Scripts              map[string]string
+}
+
+// UnmarshalJSON reads a manifest as npm does: members by their exact names, of two with one name the last.
+func (m *manifest) UnmarshalJSON(b []byte) error {
+	return exactly(b, map[string]any{"dependencies": &m.Dependencies, "devDependencies": &m.DevDependencies,
+		"optionalDependencies": &m.OptionalDependencies, "peerDependencies": &m.PeerDependencies, "overrides": &m.Overrides, "scripts": &m.Scripts})
+}
+
+// exactly reads members of an object by their exact names. encoding/json takes a name in any case for the one that a
+// struct has: what npm installs could stand in "packages", and what is seen here in "Packages".
+func exactly(b []byte, members map[string]any) error {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	for name, to := range members {
+		if v, ok := all[name]; ok {
+			if err := json.Unmarshal(v, to); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // deps is what a manifest asks for.
@@ -38,7 +63,7 @@ func (m manifest) deps() map[string]dep {
 var runs = []string{"preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"}
 
 // packageJSON compares package.json files.
-func packageJSON(_ string, old, new []byte) ([]Change, error) {
+func packageJSON(_ string, old, new []byte) ([]remit.DependencyChange, error) {
 	var was, is manifest
 	if old != nil && json.Unmarshal(old, &was) != nil {
 		was = manifest{}
@@ -51,62 +76,46 @@ func packageJSON(_ string, old, new []byte) ([]Change, error) {
 	out := differ("npm", was.deps(), is.deps())
 	for _, name := range runs {
 		if s := is.Scripts[name]; s != "" && s != was.Scripts[name] {
-			out = append(out, Change{Ecosystem: "npm", Name: "script " + name, From: was.Scripts[name], To: s, New: was.Scripts[name] == "", Scripts: true, Finding: "it runs when the package is installed"})
+			c := remit.DependencyChange{Ecosystem: "npm", Name: "script " + name, From: was.Scripts[name], To: s, New: was.Scripts[name] == "", Scripts: true}
+			odd(&c, remit.OddScript, "it runs when the package is installed")
+			out = append(out, c)
 		}
 	}
 	before, _ := json.Marshal(was.Overrides)
 	after, _ := json.Marshal(is.Overrides)
 	if string(before) != string(after) {
-		out = append(out, Change{Ecosystem: "npm", Name: "overrides", From: string(before), To: string(after), Finding: "it replaces what other packages ask for"})
+		c := remit.DependencyChange{Ecosystem: "npm", Name: "overrides", From: string(before), To: string(after)}
+		odd(&c, remit.OddReplaced, "it replaces what other packages ask for")
+		out = append(out, c)
 	}
 	return out, nil
 }
 
 // lock is a package-lock.json of version 2 or 3 (npm, package-lock.json).
 type lock struct {
-	Version  int                    `json:"lockfileVersion"`
-	Packages map[string]lockedEntry `json:"packages"`
+	Version  int
+	Packages map[string]lockedEntry
+}
+
+func (l *lock) UnmarshalJSON(b []byte) error {
+	return exactly(b, map[string]any{"lockfileVersion": &l.Version, "packages": &l.Packages})
 }
 
 type lockedEntry struct {
-	manifest         // of the root, ""
-	Name      string `json:"name"`
-	Version   string `json:"version"`
-	Resolved  string `json:"resolved"`
-	Integrity string `json:"integrity"`
-	Scripted  bool   `json:"hasInstallScript"`
-	Link      bool   `json:"link"`
+	manifest  // of the root, ""
+	Name      string
+	Version   string
+	Resolved  string
+	Integrity string
+	Scripted  bool
+	Link      bool
 }
 
 // UnmarshalJSON reads the members of a root only where they have its form: entries state other forms of some.
 func (e *lockedEntry) UnmarshalJSON(b []byte) error {
-	var raw struct {
-		Name      string          `json:"name"`
-		Version   string          `json:"version"`
-		Resolved  string          `json:"resolved"`
-		Integrity string          `json:"integrity"`
-		Scripted  bool            `json:"hasInstallScript"`
-		Link      bool            `json:"link"`
-		Deps      json.RawMessage `json:"dependencies"`
-		Dev       json.RawMessage `json:"devDependencies"`
-		Optional  json.RawMessage `json:"optionalDependencies"`
-		Peer      json.RawMessage `json:"peerDependencies"`
-	}
-	if err := json.Unmarshal(b, &raw); err != nil {
-		return err
-	}
-	e.Name, e.Version, e.Resolved, e.Integrity, e.Scripted, e.Link = raw.Name, raw.Version, raw.Resolved, raw.Integrity, raw.Scripted, raw.Link
-	for _, m := range []struct {
-		from json.RawMessage
-		to   *map[string]string
-	}{{raw.Deps, &e.Dependencies}, {raw.Dev, &e.DevDependencies}, {raw.Optional, &e.OptionalDependencies}, {raw.Peer, &e.PeerDependencies}} {
-		if len(m.from) > 0 {
-			if err := json.Unmarshal(m.from, m.to); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return exactly(b, map[string]any{"name": &e.Name, "version": &e.Version, "resolved": &e.Resolved, "integrity": &e.Integrity,
+		"hasInstallScript": &e.Scripted, "link": &e.Link, "dependencies": &e.Dependencies, "devDependencies": &e.DevDependencies,
+		"optionalDependencies": &e.OptionalDependencies, "peerDependencies": &e.PeerDependencies})
 }
 
 func readLock(text []byte) (lock, error) {
@@ -143,7 +152,7 @@ func (l lock) usual() string {
 
 // packageLock compares lock files. What changes although the manifest asks for the same is a finding: so is a swap seen
 // that stands in the lock file alone.
-func packageLock(_ string, old, new []byte) ([]Change, error) {
+func packageLock(_ string, old, new []byte) ([]remit.DependencyChange, error) {
 	was, err := readLock(old)
 	if err != nil {
 		was = lock{}
@@ -154,49 +163,48 @@ func packageLock(_ string, old, new []byte) ([]Change, error) {
 	}
 	same := old != nil && maps.Equal(was.Packages[""].deps(), is.Packages[""].deps())
 	registry := was.usual()
-	var out []Change
+	var out []remit.DependencyChange
 	for at, n := range is.Packages {
 		o, known := was.Packages[at]
 		if at == "" || n.Link && o.Link || known && o.Version == n.Version && o.Resolved == n.Resolved && o.Integrity == n.Integrity && o.Scripted == n.Scripted && o.Name == n.Name {
 			continue
 		}
-		c := Change{Ecosystem: "npm", Name: packageName(at), From: o.Version, To: n.Version, New: !known, Scripts: n.Scripted}
-		if h := host(n.Resolved); n.Resolved != "" && h != registry {
-			c.Source = h
+		c := remit.DependencyChange{Ecosystem: "npm", Name: packageName(at), From: o.Version, To: n.Version, New: !known, Scripts: n.Scripted}
+		if n.Resolved != "" {
+			c.Registry = host(n.Resolved)
+			c.Elsewhere = c.Registry != registry
 		}
-		var odd []string
-		say := func(s string) { odd = append(odd, s) }
+		say := func(kind, text string) { odd(&c, kind, text) }
 		if known && o.Version == n.Version {
 			if o.Integrity != n.Integrity {
-				say("the version is the same, but its content is another")
+				say(remit.OddContent, "the version is the same, but its content is another")
 			}
 			if o.Resolved != n.Resolved {
-				say("the version is the same, but it comes from elsewhere")
+				say(remit.OddSource, "the version is the same, but it comes from elsewhere")
 			}
 		}
 		switch {
 		case n.Integrity == "" && strings.HasPrefix(n.Resolved, "http"):
-			say("nothing binds its content (no integrity)")
+			say(remit.OddUnbound, "nothing binds its content (no integrity)")
 		case strings.HasPrefix(n.Resolved, "http:"):
-			say("it is fetched without TLS")
+			say(remit.OddPlain, "it is fetched without TLS")
 		case strings.HasPrefix(n.Resolved, "git"):
-			say("it comes from a repository, not from a registry")
+			say(remit.OddDirect, "it comes from a repository, not from a registry")
 		}
 		if n.Name != "" && n.Name != c.Name {
-			say("it is really " + n.Name)
+			say(remit.OddAlias, "it is really "+n.Name)
 		}
 		if n.Resolved != "" && !strings.Contains(n.Resolved, "/"+packageBase(c.Name, n.Name)) && registry != "" && strings.HasPrefix(n.Resolved, "https://"+registry+"/") {
-			say("the address is that of another package: " + n.Resolved)
+			say(remit.OddAddress, "the address is that of another package: "+n.Resolved)
 		}
 		if same {
-			say("the manifest asks for nothing new")
+			say(remit.OddUnasked, "the manifest asks for nothing new")
 		}
-		c.Finding = strings.Join(odd, "; ")
 		out = append(out, c)
 	}
 	for at, o := range was.Packages {
 		if _, still := is.Packages[at]; !still && at != "" {
-			out = append(out, Change{Ecosystem: "npm", Name: packageName(at), From: o.Version})
+			out = append(out, remit.DependencyChange{Ecosystem: "npm", Name: packageName(at), From: o.Version})
 		}
 	}
 	return out, nil

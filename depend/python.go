@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/remit-dev/remit"
 )
 
 var (
@@ -13,7 +15,7 @@ var (
 )
 
 // requirementsTxt compares files of pip's requirements format: pins, other files, editable installs, addresses, indexes.
-func requirementsTxt(_ string, old, new []byte) ([]Change, error) {
+func requirementsTxt(_ string, old, new []byte) ([]remit.DependencyChange, error) {
 	was, err := readRequirements(old)
 	if err != nil {
 		was = nil
@@ -27,15 +29,16 @@ func requirementsTxt(_ string, old, new []byte) ([]Change, error) {
 		switch {
 		case c.To == "":
 		case strings.HasPrefix(c.Name, "--index-url"), strings.HasPrefix(c.Name, "--extra-index-url"), strings.HasPrefix(c.Name, "--find-links"):
-			out[i].Finding = "it says where all packages come from"
+			odd(&out[i], remit.OddIndex, "it says where all packages come from")
 		case strings.HasPrefix(c.Name, "--trusted-host"):
-			out[i].Finding = "the host is not checked"
+			odd(&out[i], remit.OddPlain, "the host is not checked")
 		case strings.HasPrefix(c.Name, "-e "):
-			out[i].Finding, out[i].Scripts = "it runs the setup of that directory or repository", true
-		case c.Source != "" && c.Finding == "":
-			out[i].Finding = "it comes from an address, not from an index"
-		case c.Finding == "" && !strings.HasPrefix(c.Name, "-") && !strings.HasPrefix(c.To, "=="):
-			out[i].Finding = "it is not pinned to one version"
+			odd(&out[i], remit.OddDirect, "it runs the setup of that directory or repository")
+			out[i].Scripts = true
+		case c.Elsewhere && c.Text == "":
+			odd(&out[i], remit.OddDirect, "it comes from an address, not from an index")
+		case c.Text == "" && !strings.HasPrefix(c.Name, "-") && !strings.HasPrefix(c.To, "=="):
+			odd(&out[i], remit.OddUnpinned, "it is not pinned to one version")
 		}
 	}
 	return out, nil

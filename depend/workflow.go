@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/rhysd/actionlint"
+
+	"github.com/remit-dev/remit"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 
 // isWorkflow tells whether a forge runs the file.
 func isWorkflow(file string) bool {
-	dir, name := path.Split(file)
+	dir, name := path.Split(strings.ToLower(file))
 	switch dir {
 	case ".github/workflows/", ".gitea/workflows/", ".forgejo/workflows/":
 		return path.Ext(name) == ".yml" || path.Ext(name) == ".yaml"
@@ -32,32 +34,33 @@ func isWorkflow(file string) bool {
 var linting = make(chan struct{}, 4)
 
 // Workflow lists what is wrong with a workflow file that was not wrong with the old one.
-func Workflow(file string, old, new []byte) []string {
+func Workflow(file string, old, new []byte) []remit.WorkflowFinding {
 	if !isWorkflow(file) || new == nil {
 		return nil
 	}
 	is, err := lint(file, new)
 	if err != nil {
-		return []string{err.Error()}
+		return []remit.WorkflowFinding{{Path: file, Kind: remit.OddUnread, Text: err.Error()}}
 	}
 	was, err := lint(file, old)
 	if err != nil {
 		was = nil
 	}
-	var out []string
+	var out []remit.WorkflowFinding
 	for _, f := range is {
-		if !slices.Contains(was, f) && !slices.Contains(out, f) {
+		same := func(o remit.WorkflowFinding) bool { return o.Kind == f.Kind && o.Text == f.Text } // wherever it stands
+		if !slices.ContainsFunc(was, same) && !slices.ContainsFunc(out, same) {
 			out = append(out, f)
 		}
 	}
 	if n := len(out) - maxFindings; n > 0 {
-		out = append(out[:maxFindings], fmt.Sprintf("and %d more", n))
+		out = append(out[:maxFindings], remit.WorkflowFinding{Path: file, Kind: remit.OddUnread, Text: fmt.Sprintf("and %d more", n)})
 	}
 	return out
 }
 
 // lint runs actionlint on one content. Its rules that call other programs are off.
-func lint(file string, text []byte) ([]string, error) {
+func lint(file string, text []byte) ([]remit.WorkflowFinding, error) {
 	if len(text) > maxWorkflow {
 		return nil, fmt.Errorf("the workflow is larger than the %d bytes that are looked at", maxWorkflow)
 	}
@@ -65,7 +68,7 @@ func lint(file string, text []byte) ([]string, error) {
 		return nil, nil
 	}
 	type result struct {
-		found []string
+		found []remit.WorkflowFinding
 		err   error
 	}
 	done := make(chan result, 1)
@@ -89,9 +92,9 @@ func lint(file string, text []byte) ([]string, error) {
 			return
 		}
 		errs, err := l.Lint(path.Base(file), text, nil)
-		var found []string
+		var found []remit.WorkflowFinding
 		for _, e := range errs {
-			found = append(found, strings.Join(strings.Fields(e.Message), " ")+" ["+e.Kind+"]")
+			found = append(found, remit.WorkflowFinding{Path: file, Line: e.Line, Kind: e.Kind, Text: strings.Join(strings.Fields(e.Message), " ")})
 		}
 		done <- result{found, err}
 	}()
@@ -106,14 +109,14 @@ func lint(file string, text []byte) ([]string, error) {
 var pinned = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64}|sha256:[0-9a-f]{64})$`)
 
 // actions compares what two workflow files use: actions, reusable workflows and images.
-func actions(_ string, old, new []byte) ([]Change, error) {
+func actions(_ string, old, new []byte) ([]remit.DependencyChange, error) {
 	if len(old) > maxWorkflow || len(new) > maxWorkflow {
 		return nil, nil // Workflow says so
 	}
 	out := differ("actions", used(old), used(new))
 	for i, c := range out {
-		if c.To != "" && c.Finding == "" && !strings.HasPrefix(c.Name, "./") && !pinned.MatchString(c.To) {
-			out[i].Finding = "it is not pinned to a commit or digest"
+		if c.To != "" && c.Text == "" && !strings.HasPrefix(c.Name, "./") && !pinned.MatchString(c.To) {
+			odd(&out[i], remit.OddUnpinned, "it is not pinned to a commit or digest")
 		}
 	}
 	return out, nil

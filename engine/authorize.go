@@ -14,27 +14,29 @@ import (
 // writer keeps the finding if nothing that it rests on has changed since.
 func (e *Engine) Authorize(ctx context.Context, r remit.Request, payloads ...remit.Payload) (remit.Decision, error) {
 	cmd := &authority.Authorize{Request: r}
-	if err := e.ready(cmd); err != nil {
+	now, err := e.ready(cmd)
+	if err != nil {
 		return remit.Decision{}, err
 	}
-	key := e.requestKey(r)
-	if d, ok := e.repeats.seen(key, e.Now()); ok {
-		return d, nil
+	by := e.terms() // before it is judged: a denial under these is no answer under others
+	if e.repeats.some() {
+		if d, ok := e.repeats.seen(by.key(r), now); ok {
+			return d, nil
+		}
 	}
 	var facts authority.Facts
 	var digest remit.Digest
 	var ended bool
 	var preview authority.Result
-	var err error
 	e.View(func(s *authority.State) {
 		if ended = killed(s, e.kills.all(), cmd); ended {
 			return
 		}
 		if r.Preview {
-			_, preview, err = authority.Decide(s, e.Now(), cmd)
+			_, preview, err = authority.Decide(s, now, cmd)
 			return
 		}
-		facts, digest = authority.FactsOf(s, r, e.Now().UnixNano()), s.Policy
+		facts, digest = authority.FactsOf(s, r, now.UnixNano()), s.Policy
 	})
 	switch {
 	case ended:
@@ -49,7 +51,7 @@ func (e *Engine) Authorize(ctx context.Context, r remit.Request, payloads ...rem
 		return remit.Decision{}, err
 	}
 	cmd.Hash = remit.Hash(secret[:])
-	res, err := e.Do(ctx, cmd, payloads...)
+	res, err := e.do(ctx, cmd, payloads)
 	switch {
 	case errors.Is(err, errKilled):
 		return deniedByKill(), nil
@@ -61,7 +63,7 @@ func (e *Engine) Authorize(ctx context.Context, r remit.Request, payloads ...rem
 		d.Permit.Secret = secret
 	}
 	if repeatable(r, d) {
-		e.repeats.first(key, d, e.Now())
+		e.repeats.first(by.key(r), d, e.Now())
 	}
 	return d, nil
 }

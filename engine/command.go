@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -102,10 +103,10 @@ func (e *Engine) Entry(ctx context.Context, i remit.EntryIndex) (ledger.Leaf, au
 			return l, nil, err
 		}
 		c, err := LoadCommand(ctx, e.cfg.Store, e.cfg.Blobs, l.Command)
-		if err != nil {
-			return l, nil, nil
+		if errors.Is(err, ledger.ErrErased) || errors.Is(err, ledger.ErrNotFound) {
+			return l, nil, nil // any other error is none of these: an erasure would pass over what it cannot read
 		}
-		return l, c, nil
+		return l, c, err
 	}
 	return ledger.Leaf{}, nil, remit.Errorf(remit.NotFound, "the log has no entry %d", i)
 }

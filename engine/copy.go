@@ -3,17 +3,26 @@ package engine
 import (
 	"reflect"
 
+	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
 )
 
 // copyState gives a state that shares with s nothing that Apply changes: the maps, and what they and the pointers in
-// them lead to. What only authority can see (unexported members) is shared; Apply replaces it and does not change it.
+// them lead to. What only authority can see (unexported members) is shared, and so is what an event brought: Apply
+// replaces that and does not change it.
 func copyState(s *authority.State) *authority.State {
 	return copyValue(reflect.ValueOf(s)).Interface().(*authority.State)
 }
 
+// events is the package of what entries say.
+var events = reflect.TypeFor[remit.Event]().PkgPath()
+
 func copyValue(v reflect.Value) reflect.Value {
-	if plain(v.Type()) {
+	t := v.Type()
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if plain(v.Type()) || t.Kind() == reflect.Struct && t.PkgPath() == events {
 		return v
 	}
 	switch v.Kind() {

@@ -64,8 +64,12 @@ type Engine struct {
 	mu        sync.RWMutex
 	committed *authority.State
 	changed   chan struct{} // closed and replaced at each commit
+	ended     chan struct{} // the same, where something may have ended
+	tail      tail
 	policy    atomic.Pointer[authority.Policy]
 	failed    atomic.Pointer[remit.Error] // why nothing is decided any more
+
+	draining atomic.Bool
 
 	live    liveness
 	kills   kills
@@ -80,7 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
 	}
-	e := &Engine{cfg: cfg, queue: make(chan *job, maxQueue), done: make(chan struct{}), changed: make(chan struct{}), apply: authority.Apply}
+	e := &Engine{cfg: cfg, queue: make(chan *job, maxQueue), done: make(chan struct{}), changed: make(chan struct{}), ended: make(chan struct{}), apply: authority.Apply}
 	if err := e.fold(ctx); err != nil {
 		return nil, err
 	}
@@ -123,6 +127,7 @@ func (e *Engine) fold(ctx context.Context) error {
 	}
 	e.working, e.tree, e.epoch = s, tree, head.Epoch
 	e.committed = copyState(s)
+	e.tail.next = s.Next
 	if s.Policy.IsZero() {
 		return nil
 	}
@@ -147,24 +152,26 @@ func (e *Engine) loadPolicy(ctx context.Context, d remit.Digest) (authority.Poli
 
 // judged asks the policy of a digest; if it cannot be had, the finding denies.
 func (e *Engine) judged(f authority.Facts, digest remit.Digest) *authority.Judged {
-	j := &authority.Judged{Facts: f.Digest(), Policy: digest}
 	p, err := e.loadPolicy(e.background(), digest)
 	if err != nil {
 		e.cfg.Log.Error("loading a policy", "policy", digest, "err", err)
-		j.Finding = authority.Finding{Verdict: remit.Deny, Code: remit.NoPolicy, Rules: []string{"R1"}, Limit: true,
-			Sentence: "the policy in force cannot be read"}
-		return j
+		return authority.NewJudged(f, digest, authority.Finding{Verdict: remit.Deny, Code: remit.NoPolicy, Rules: []string{"R1"}, Limit: true,
+			Sentence: "the policy in force cannot be read"})
 	}
-	j.Finding = p.Judge(f)
-	return j
+	return authority.NewJudged(f, digest, p.Judge(f))
 }
 
 // Do is the one way in for commands of people and of Remit itself: judge, decide, append, apply, wake. It returns when
 // the events are durable. Payloads are what the command names by commitment.
 func (e *Engine) Do(ctx context.Context, c authority.Command, payloads ...remit.Payload) (authority.Result, error) {
-	if err := e.ready(c); err != nil {
+	if _, err := e.ready(c); err != nil {
 		return authority.Result{}, err
 	}
+	return e.do(ctx, c, payloads)
+}
+
+// do is Do for what was found ready; the writer looks again.
+func (e *Engine) do(ctx context.Context, c authority.Command, payloads []remit.Payload) (authority.Result, error) {
 	for _, p := range payloads { // or the store would refuse the whole group that it is in
 		if len(p.Body) > remit.MaxPayload {
 			return authority.Result{}, remit.Errorf(remit.TooLarge, "a text of %d bytes; at most %d", len(p.Body), remit.MaxPayload)
@@ -189,26 +196,32 @@ func (e *Engine) Do(ctx context.Context, c authority.Command, payloads ...remit.
 	return j.result, j.err
 }
 
-// ready denies while the engine has failed or the clock is in doubt.
-func (e *Engine) ready(c authority.Command) error {
+// ready gives the time to decide c at. It denies while the engine has failed or the clock is in doubt.
+func (e *Engine) ready(c authority.Command) (time.Time, error) {
 	if f := e.failed.Load(); f != nil {
-		return f
+		return time.Time{}, f
 	}
-	if _, err := e.clock.read(); err != nil && !takesAway(c) {
-		return err
+	if e.draining.Load() && begins(c) {
+		return time.Time{}, remit.Errorf(remit.Draining, "the server is being drained and begins nothing new; try again later")
 	}
-	return nil
+	now, err := e.clock.read()
+	if err != nil && !takesAway(c) {
+		return time.Time{}, err
+	}
+	return now, nil
 }
 
 // takesAway tells which commands work while the clock is in doubt: what ends authority, what says what came of it, and
 // what ends the doubt (R11).
 func takesAway(c authority.Command) bool {
 	switch c := c.(type) {
-	case *authority.Kill, *authority.EndInstance, *authority.EndTask, *authority.Record, *authority.CountDenials, *authority.ConfirmClock,
+	case *authority.Kill, *authority.EndInstance, *authority.EndTask, *authority.Record, *authority.CountDenials, *authority.ConfirmClock, *authority.RecordFinding,
 		*authority.Init:
 		return true
 	case *authority.ChangeAgent:
 		return c.To != remit.AgentActive
+	case *authority.ContainUpstream:
+		return !c.Lift
 	case *authority.MoveLease:
 		return c.To != remit.LeaseAnchored && c.To != remit.LeaseMinted && c.To != remit.LeaseActive
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"iter"
 	"time"
 
 	"github.com/remit-dev/remit"
@@ -126,7 +125,7 @@ func derive(ctx context.Context, s *authority.State, at time.Time, c authority.C
 		if err != nil {
 			return nil, authority.Result{}, err
 		}
-		a.Judged = &authority.Judged{Facts: stale.Facts.Digest(), Policy: s.Policy, Finding: p.Judge(stale.Facts)}
+		a.Judged = authority.NewJudged(stale.Facts, s.Policy, p.Judge(stale.Facts))
 	}
 	return nil, authority.Result{}, errors.New("the facts change while they are judged")
 }
@@ -141,9 +140,4 @@ func sameLeaf(l ledger.Leaf, derived remit.Event, logged []byte) bool {
 // Command gives the command that a commitment stands for; ledger.ErrErased and ledger.ErrNotFound where it is gone.
 func (e *Engine) Command(ctx context.Context, commitment remit.Digest) (authority.Command, error) {
 	return LoadCommand(ctx, e.cfg.Store, e.cfg.Blobs, commitment)
-}
-
-// Read gives the committed entries from an index on, up to the head at the time of reading.
-func (e *Engine) Read(ctx context.Context, from remit.EntryIndex) iter.Seq2[ledger.Entry, error] {
-	return e.cfg.Store.Read(ctx, from)
 }

@@ -410,12 +410,66 @@ func TestAKillOfThousandsIsOneCommit(t *testing.T) {
 			}
 		}
 	})
+	attempt := redeem(t, c, allow(t, c, world.Ask(caller, "probe.read")))
+	var next, after remit.EntryIndex
+	c.Engine.View(func(s *authority.State) { next = s.Next })
 	if err := c.Engine.Kill(authority.Kill{By: "p-mia", What: "task", ID: caller.Task}); err != nil {
 		t.Fatal(err)
 	}
 	c.Engine.View(func(s *authority.State) {
-		if len(s.Instances) > 0 {
-			t.Errorf("%d instances go on", len(s.Instances))
+		after = s.Next
+		for id := range s.Instances {
+			if s.InstanceLive(id, s.Now) {
+				t.Fatalf("%s goes on", id)
+			}
 		}
 	})
+	if after-next > 300 || !isClosed(c.Engine.Revoked(attempt.ID)) {
+		t.Fatalf("the kill makes %d entries, and its attempt goes on: %v", after-next, !isClosed(c.Engine.Revoked(attempt.ID)))
+	}
+	for left := 1; left > 0; {
+		if err := c.Engine.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		was := left
+		if c.Engine.View(func(s *authority.State) { left = len(s.Instances) }); left == was {
+			t.Fatalf("%d instances are never swept", left)
+		}
+	}
+}
+
+// TestAKillOfAPersonCutsEverythingAtOnce: the entry that says so ends what is under way of all their tasks, whether or not
+// a command has room to write each end down.
+func TestAKillOfAPersonCutsEverythingAtOnce(t *testing.T) {
+	c := open(t, world.CoreOptions{})
+	var mu sync.Mutex
+	var attempts []remit.Attempt
+	together(20, func(int) {
+		for range 20 {
+			a := redeem(t, c, allow(t, c, world.Ask(launch(t, c, "canary"), "probe.read")))
+			mu.Lock()
+			attempts = append(attempts, a)
+			mu.Unlock()
+		}
+	})
+	do(t, c, &authority.Kill{By: "p-ada", What: "person", ID: "p-mia"}) // not Engine.Kill, which cuts by its own list
+	left := 0
+	c.Engine.View(func(s *authority.State) { left = len(s.LiveTasks) })
+	if left == 0 {
+		t.Fatal("nothing is left to sweep, and nothing was tested")
+	}
+	for _, a := range attempts {
+		if !isClosed(c.Engine.Revoked(a.ID)) {
+			t.Fatalf("%s goes on", a.ID)
+		}
+	}
+	if err := c.Engine.Tick(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Engine.View(func(s *authority.State) {
+		if len(s.LiveTasks)+len(s.Instances) > 0 {
+			t.Errorf("%d tasks and %d instances are not swept", len(s.LiveTasks), len(s.Instances))
+		}
+	})
+	check(t, c)
 }

@@ -131,8 +131,8 @@ func (e *Engine) drain(k authority.Kill) error {
 // DrainKills records what could not be recorded when it was done. It is called at start and about once a second.
 func (e *Engine) DrainKills() {
 	for _, k := range e.kills.all() {
-		if err := e.drain(k); err != nil {
-			return
+		if err := e.drain(k); err != nil && passing(err) {
+			return // one that the log refuses for good holds up no other
 		}
 	}
 }

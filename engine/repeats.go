@@ -34,27 +34,42 @@ const (
 
 // repeatable tells which denials the same request would get again within the minute. A policy that took too long or
 // could not be read says "ask again"; a hold may be over, and what others do may bring what was missing: a review, a
-// release elsewhere. Those are decided again, within the task's budget.
+// release elsewhere, an administrator who lifts a containment. Those are decided again, within the task's budget.
 func repeatable(r remit.Request, d remit.Decision) bool {
 	switch d.Code {
 	case remit.TooManyHolds, remit.PolicyTimeout, remit.Overload, remit.NoPolicy, remit.OverBudget,
-		remit.ReviewMissing, remit.EvidenceMissing, remit.RollbackUnknown, remit.Stale, remit.Conflict:
+		remit.ReviewMissing, remit.EvidenceMissing, remit.RollbackUnknown, remit.Contained, remit.Stale, remit.Conflict:
 		return false
 	}
 	return d.Verdict == remit.Deny && r.Access == ""
 }
 
-// requestKey is the same for the same request under the same declarations and policy; zero if it has none.
-func (e *Engine) requestKey(r remit.Request) remit.Digest {
+// terms are the declarations and the policy that a request is judged by.
+type terms struct {
+	set    remit.EntryIndex
+	policy remit.Digest
+}
+
+func (e *Engine) terms() (t terms) {
+	e.View(func(s *authority.State) { t = terms{s.SetEntry, s.Policy} })
+	return t
+}
+
+// key is the same for the same request under the same terms; zero if it has none.
+func (t terms) key(r remit.Request) remit.Digest {
 	r.Order, r.Card = nil, remit.Digest{}
 	b, err := json.Marshal(r)
 	if err != nil {
 		return remit.Digest{}
 	}
-	var set remit.EntryIndex
-	var policy remit.Digest
-	e.View(func(s *authority.State) { set, policy = s.SetEntry, s.Policy })
-	return remit.Hash(b, policy[:], fmt.Append(nil, set))
+	return remit.Hash(b, t.policy[:], fmt.Append(nil, t.set))
+}
+
+// some tells whether there is any denial that could be repeated. Mostly there is none, and nothing to look for.
+func (p *repeats) some() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.known) > 0
 }
 
 func (p *repeats) seen(key remit.Digest, now time.Time) (remit.Decision, bool) {
@@ -152,11 +167,16 @@ func (e *Engine) Tick(ctx context.Context) error {
 		return err
 	}
 	err := e.count(ctx, e.repeats.due(now))
-	due := false
-	e.View(func(s *authority.State) { due = s.Due(now.UnixNano()) })
-	if due {
-		_, terr := e.Do(ctx, &authority.Tick{})
-		err = errors.Join(err, terr)
+	for range ticksAtOnce {
+		due := false
+		if e.View(func(s *authority.State) { due = s.Due(now.UnixNano()) }); !due || err != nil || ctx.Err() != nil {
+			break
+		}
+		_, err = e.Do(ctx, &authority.Tick{})
 	}
 	return err
 }
+
+// ticksAtOnce is how many commands of its own a Tick gives at most. What a large kill ended is over already: that it is
+// written down takes many small commands, between which others' are decided, and what else is done once a second is done.
+const ticksAtOnce = 50

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/remit-dev/remit"
@@ -21,6 +23,8 @@ type Meaning struct {
 	Bound   int      `json:"bound"`
 	Limits  int      `json:"limits"` // denials for time-outs and overload, which no replay can derive
 	Wrong   []string `json:"wrong,omitempty"`
+	// Erased are the first entries of the bound commands, by the entry that erased them.
+	Erased map[remit.EntryIndex][]remit.EntryIndex `json:"erased,omitempty"`
 }
 
 // maxWrong is how many contradictions are told; one is enough.
@@ -39,6 +43,7 @@ type Deriver struct {
 	state   *authority.State
 	first   remit.EntryIndex
 	group   []ledger.Leaf
+	bound   map[remit.Digest]remit.EntryIndex // commands that are gone, and no entry yet says so
 	meaning Meaning
 }
 
@@ -66,6 +71,9 @@ func (d *Deriver) Finish(ctx context.Context) (Meaning, error) {
 		return d.meaning, errors.New("the log is empty")
 	}
 	err := d.flush(ctx)
+	for _, i := range slices.Sorted(maps.Values(d.bound)) {
+		d.wrong("entry %d: its command was erased, and no entry says so", i)
+	}
 	return d.meaning, err
 }
 
@@ -86,7 +94,16 @@ func (d *Deriver) flush(ctx context.Context) error {
 	if err := d.derive(ctx); err != nil {
 		return err
 	}
-	for _, l := range d.group {
+	for i, l := range d.group {
+		if gone, ok := l.Event.(*remit.PayloadsErased); ok {
+			at := d.first + remit.EntryIndex(i)
+			for _, p := range gone.Payloads {
+				if command, bound := d.bound[p]; bound {
+					d.meaning.Erased[at] = append(d.meaning.Erased[at], command)
+					delete(d.bound, p)
+				}
+			}
+		}
 		if err := authority.Apply(d.state, l.At.UnixNano(), l.Event); err != nil {
 			return err
 		}
@@ -101,6 +118,10 @@ func (d *Deriver) derive(ctx context.Context) error {
 	switch {
 	case errors.Is(err, ledger.ErrErased):
 		d.meaning.Bound++
+		if d.bound == nil {
+			d.bound, d.meaning.Erased = map[remit.Digest]remit.EntryIndex{}, map[remit.EntryIndex][]remit.EntryIndex{}
+		}
+		d.bound[head.Command] = d.first
 		return nil
 	case errors.Is(err, ledger.ErrNotFound):
 		d.wrong("entry %d: its command is missing and was not erased", d.first)
@@ -174,40 +195,45 @@ func Derive(ctx context.Context, s *authority.State, at time.Time, c authority.C
 	return events, err
 }
 
-// Try judges the requests since a time again under another policy: what would have been different. It reads the
-// committed log and changes nothing. judged counts the requests that it looked at; those of which the command was
-// erased are not among them.
-func (e *Engine) Try(ctx context.Context, p authority.Policy, since time.Time) (diffs []remit.TryDifference, judged int, err error) {
-	s := authority.New()
+// Try judges the requests since a time again under another policy: what would have been different, and what its rules on
+// trial say. It reads the committed log and changes nothing. Requests of which the command was erased are not counted.
+func (e *Engine) Try(ctx context.Context, p authority.Policy, since time.Time) (remit.TryAnswer, error) {
+	s, out := authority.New(), remit.TryAnswer{Digest: p.Digest()}
+	observed := map[string]int{}
 	for entry, err := range e.cfg.Store.Read(ctx, 0) {
 		if err != nil {
-			return nil, 0, err
+			return out, err
 		}
 		l, err := ledger.Decode(entry.Leaf)
 		if err != nil {
-			return nil, 0, err
+			return out, err
 		}
 		if was, ok := l.Event.(*remit.Decided); ok && !l.At.Before(since) {
-			diff, did, err := e.try(ctx, s, p, entry.Index, l, was)
+			diff, did, err := e.try(ctx, s, p, entry.Index, l, was, observed)
 			if err != nil {
-				return nil, 0, err
+				return out, err
 			}
 			if did {
-				judged++
+				out.Judged++
 			}
 			if diff != nil {
-				diffs = append(diffs, *diff)
+				out.Differences = append(out.Differences, *diff)
 			}
 		}
 		if err := authority.Apply(s, l.At.UnixNano(), l.Event); err != nil {
-			return nil, 0, err
+			return out, err
 		}
 	}
-	return diffs, judged, nil
+	for _, name := range slices.Sorted(maps.Keys(observed)) {
+		o := remit.ObservationOf(name)
+		out.Observed = append(out.Observed, remit.TryObserved{Rule: o.Rule, Verdict: o.Verdict, Requests: observed[name]})
+	}
+	return out, nil
 }
 
-// try judges one request under another policy; did is false where it is none, or its command is gone.
-func (e *Engine) try(ctx context.Context, s *authority.State, p authority.Policy, i remit.EntryIndex, l ledger.Leaf, was *remit.Decided) (_ *remit.TryDifference, did bool, _ error) {
+// try judges one request under another policy, and counts what rules on trial say; did is false where it is none, or its
+// command is gone.
+func (e *Engine) try(ctx context.Context, s *authority.State, p authority.Policy, i remit.EntryIndex, l ledger.Leaf, was *remit.Decided, observed map[string]int) (_ *remit.TryDifference, did bool, _ error) {
 	c, err := e.Command(ctx, l.Command)
 	switch {
 	case errors.Is(err, ledger.ErrErased) || errors.Is(err, ledger.ErrNotFound):
@@ -220,8 +246,11 @@ func (e *Engine) try(ctx context.Context, s *authority.State, p authority.Policy
 		return nil, false, nil // claims are judged when they are made, previews never
 	}
 	f := authority.FactsOf(s, cmd.Request, l.At.UnixNano())
-	cmd.Judged = &authority.Judged{Facts: f.Digest(), Policy: s.Policy, Finding: p.Judge(f)}
+	cmd.Judged = authority.NewJudged(f, s.Policy, p.Judge(f))
 	_, res, err := authority.Decide(s, l.At, cmd)
+	for _, o := range res.Observed {
+		observed[o.Name()]++
+	}
 	if err != nil || res.Decision.Verdict == was.Verdict {
 		return nil, true, nil
 	}

@@ -192,8 +192,16 @@ func TestAnErasedCommandIsBound(t *testing.T) {
 	l := story(t)
 	i := find(t, l, func(d *remit.Decided) bool { return d.Verdict == remit.Hold })
 	l.erased[l.leaves[i].Command] = true
+	if m, err := l.derive(t); err != nil || len(m.Wrong) != 1 || m.Bound != 1 {
+		t.Fatalf("no entry says that it was erased: %+v %v", m, err)
+	}
+	// The command of the erasure is gone as well, and is bound by its own entry.
+	own, last := remit.Hash([]byte("erasure")), l.leaves[len(l.leaves)-1]
+	l.erased[own] = true
+	l.leaves = append(l.leaves, ledger.Leaf{At: last.At, Command: own, Event: &remit.PayloadsErased{By: "p-ana", Payloads: []remit.Digest{l.leaves[i].Command, own}, Reason: own}})
 	m, err := l.derive(t)
-	if err != nil || len(m.Wrong) > 0 || m.Bound != 1 {
+	at := remit.EntryIndex(len(l.leaves) - 1)
+	if err != nil || len(m.Wrong) > 0 || m.Bound != 2 || !slices.Equal(m.Erased[at], []remit.EntryIndex{remit.EntryIndex(i), at}) {
 		t.Fatalf("%+v %v", m, err)
 	}
 	if m, err := (&engine.Deriver{}).Finish(t.Context()); err == nil {
@@ -217,10 +225,12 @@ func TestTryShowsWhatAnotherPolicyWouldHaveDone(t *testing.T) {
 		if f.Steps[0].Action != "probe.read" {
 			return authority.Finding{Verdict: remit.Allow}
 		}
-		return authority.Finding{Verdict: remit.Deny, Code: remit.PolicyDenied, Rules: []string{"no.reading"}, Sentence: "nobody reads"}
+		return authority.Finding{Verdict: remit.Deny, Code: remit.PolicyDenied, Rules: []string{"no.reading"}, Sentence: "nobody reads",
+			Observed: []remit.Observation{{Rule: "on.trial", Verdict: remit.Hold, Text: "t"}}}
 	}}
 	before := encoded(c.Engine)
-	diffs, judged, err := c.Engine.Try(t.Context(), strict, since)
+	tried, err := c.Engine.Try(t.Context(), strict, since)
+	diffs, judged := tried.Differences, tried.Judged
 	if err != nil || judged != 3 || len(diffs) != 1 {
 		t.Fatalf("%d judged, %+v, %v", judged, diffs, err)
 	}
@@ -228,11 +238,15 @@ func TestTryShowsWhatAnotherPolicyWouldHaveDone(t *testing.T) {
 	if got.Entry != d.Entry || got.Was != remit.Allow || got.Would != remit.Deny || !slices.Equal(got.Rules, []string{"no.reading"}) || got.Agent != "canary" {
 		t.Fatalf("%+v", got)
 	}
-	diffs, judged, err = c.Engine.Try(t.Context(), strict, time.Time{})
+	tried, err = c.Engine.Try(t.Context(), strict, time.Time{})
+	diffs, judged = tried.Differences, tried.Judged
+	if want := []remit.TryObserved{{Rule: "on.trial", Verdict: remit.Hold, Requests: 2}}; !slices.Equal(tried.Observed, want) {
+		t.Fatalf("%+v", tried.Observed)
+	}
 	if err != nil || judged != 4 || len(diffs) != 2 || diffs[0].Entry != early.Entry {
 		t.Fatalf("%d judged, %+v, %v", judged, diffs, err)
 	}
-	if diffs, _, err := c.Engine.Try(t.Context(), world.Nothing, time.Time{}); err != nil || len(diffs) != 0 {
+	if tried, err := c.Engine.Try(t.Context(), world.Nothing, time.Time{}); err != nil || len(tried.Differences) != 0 {
 		t.Fatalf("the policy in force differs from itself: %+v %v", diffs, err)
 	}
 	if !bytes.Equal(before, encoded(c.Engine)) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/remit-dev/remit"
@@ -65,7 +66,7 @@ func (e *Engine) commit(ctx context.Context, jobs []*job) error {
 		var refused *remit.Error
 		switch {
 		case err == nil:
-			e.publish(g.leaves)
+			e.publish(g.leaves, g.batch.Entries)
 			answer(jobs[:g.taken], nil)
 			jobs, conflicts = jobs[g.taken:], 0
 		case errors.Is(err, ledger.ErrConflict) && errors.As(err, &refused):
@@ -135,7 +136,7 @@ func (e *Engine) catchUp(ctx context.Context) error {
 		return fmt.Errorf("reading what another writer appended: %w", err)
 	}
 	e.working, e.tree, e.epoch = working, tree, head.Epoch
-	e.publish(leaves)
+	e.publish(leaves, nil)
 	return nil
 }
 
@@ -171,6 +172,11 @@ func (e *Engine) decideAll(jobs []*job) (g group) {
 		if len(entries) > 0 {
 			g.batch.Payloads = append(append(g.batch.Payloads, command), j.payloads...)
 		}
+		for _, l := range leaves {
+			if gone, ok := l.Event.(*remit.PayloadsErased); ok {
+				g.batch.Erase = append(g.batch.Erase, gone.Payloads...)
+			}
+		}
 		g.batch.Entries, g.leaves = append(g.batch.Entries, entries...), append(g.leaves, leaves...)
 		g.taken++
 	}
@@ -184,9 +190,9 @@ func (e *Engine) decide(j *job) ([]ledger.Leaf, [][]byte, remit.Payload) {
 		j.result, j.err = authority.Result{}, err
 		return nil, nil, remit.Payload{}
 	}
-	at, doubt := e.clock.read()
-	if doubt != nil && !takesAway(j.cmd) {
-		return none(doubt)
+	at, err := e.ready(j.cmd) // again: a drain, or doubt, may have begun while it waited
+	if err != nil {
+		return none(err)
 	}
 	if prev := time.Unix(0, e.working.Now); at.Before(prev) {
 		at = prev
@@ -247,7 +253,7 @@ func (e *Engine) judge(at time.Time, c authority.Command) (_ []remit.Event, _ au
 }
 
 // publish makes committed entries visible, cuts what they end, and wakes everybody who waits.
-func (e *Engine) publish(leaves []ledger.Leaf) {
+func (e *Engine) publish(leaves []ledger.Leaf, entries [][]byte) {
 	if len(leaves) == 0 {
 		return
 	}
@@ -258,7 +264,14 @@ func (e *Engine) publish(leaves []ledger.Leaf) {
 			panic("engine: what was decided cannot be applied: " + err.Error())
 		}
 	}
+	if e.tail.add(entries); e.tail.next != e.committed.Next {
+		e.tail = tail{next: e.committed.Next} // another writer's: they are read from the store
+	}
 	close(e.changed)
 	e.changed = make(chan struct{})
+	if slices.ContainsFunc(leaves, func(l ledger.Leaf) bool { return mayEnd(l.Event) }) {
+		close(e.ended)
+		e.ended = make(chan struct{})
+	}
 	e.sweep(leaves)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -54,7 +55,17 @@ type Executor struct {
 	Pipeline  *gateway.Pipeline
 	Protocols map[string]gateway.Protocol
 	Log       *slog.Logger
+	// Settle is how long an upstream may still be at work on what was sent before this process began, or before the
+	// attempt expired; Settle of the package. After that, what is seen there is recorded.
+	Settle time.Duration
+
+	begun time.Time // the first Reconcile
+	open  []Open    // that were not settled then
 }
+
+// Settle is the longest that a gateway waits for an upstream's answer, so that an upstream which takes longer has lost
+// what it was told in any case.
+const Settle = 10 * time.Minute
 
 const (
 	tries   = 5
@@ -63,8 +74,13 @@ const (
 	again = 5 * time.Minute
 )
 
-// Run works until ctx ends.
+// Run works until ctx ends. What Reconcile left open is looked at again beside it.
 func (e *Executor) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var settling sync.WaitGroup
+	defer settling.Wait()
+	defer cancel()
+	settling.Go(func() { e.settle(ctx) })
 	vain := map[remit.ID]bool{}
 	for {
 		id, err := e.next(ctx, vain)
@@ -143,12 +159,50 @@ func lasting(err error) error {
 }
 
 // Reconcile finds out what became of the attempts that a crash left without an outcome, and records it. What cannot be
-// found out is ambiguous, for a person to look at.
+// found out is ambiguous, for a person to look at. What the upstream may still be at work on stays open, with the use of
+// its approval reserved; Run settles it.
 func (e *Executor) Reconcile(ctx context.Context) error {
 	open, err := e.Orders.Unfinished(ctx)
 	if err != nil {
 		return err
 	}
+	e.begun = time.Now()
+	e.open, err = e.look(ctx, open)
+	return err
+}
+
+// settle looks again, less and less often, until nothing is open.
+func (e *Executor) settle(ctx context.Context) {
+	wait := time.Second
+	for len(e.open) > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 15*time.Second)
+		var err error
+		if e.open, err = e.look(ctx, e.open); err != nil {
+			e.Log.Error("finding out what became of open attempts", "err", err)
+		}
+	}
+}
+
+// settled tells when nothing can come of an attempt any more that has not: a process sends nothing after its end, nor
+// after the attempt's.
+func (e *Executor) settled(a remit.Attempt) time.Time {
+	d := e.Settle
+	if d == 0 {
+		d = Settle
+	}
+	if !a.NotAfter.IsZero() && a.NotAfter.Before(e.begun) {
+		return a.NotAfter.Add(d)
+	}
+	return e.begun.Add(d)
+}
+
+// look asks what became of attempts, and records it. It returns those of which that is not known yet.
+func (e *Executor) look(ctx context.Context, open []Open) (yet []Open, _ error) {
 	var failed []error
 	for _, o := range open {
 		res := gateway.Result{Outcome: remit.Ambiguous}
@@ -158,10 +212,18 @@ func (e *Executor) Reconcile(ctx context.Context) error {
 		if !res.Outcome.Valid() {
 			res.Outcome = remit.Ambiguous
 		}
+		switch until := e.settled(o.Attempt); {
+		case ctx.Err() != nil: // what was found is of a question that was broken off
+			return append(yet, o), errors.Join(append(failed, ctx.Err())...)
+		case res.Yet && time.Now().Before(until):
+			e.Log.Info("an attempt has no outcome yet: its upstream may be at work on it", "attempt", o.Attempt.ID, "until", until)
+			yet = append(yet, o)
+			continue
+		}
 		e.Log.Warn("an attempt had no outcome; found out", "attempt", o.Attempt.ID, "outcome", res.Outcome)
 		if err := e.Pipeline.Authz.Record(ctx, o.Attempt, res); err != nil {
 			failed = append(failed, fmt.Errorf("recording the outcome of %s: %w", o.Attempt.ID, err))
 		}
 	}
-	return errors.Join(failed...)
+	return yet, errors.Join(failed...)
 }

@@ -25,6 +25,8 @@ type upstream struct {
 	sent   int
 	answer func(n int) gateway.Result
 	state  remit.Outcome // what Reconcile finds
+	yet    bool          // and that it may change
+	looked int
 }
 
 func (u *upstream) Forward(context.Context, remit.Order, gateway.Credential, http.ResponseWriter) gateway.Result {
@@ -36,7 +38,8 @@ func (u *upstream) Forward(context.Context, remit.Order, gateway.Credential, htt
 }
 
 func (u *upstream) Reconcile(context.Context, remit.Order) gateway.Result {
-	return gateway.Result{Outcome: u.state}
+	u.looked++
+	return gateway.Result{Outcome: u.state, Yet: u.yet}
 }
 
 type house struct {
@@ -352,6 +355,85 @@ func (h *house) redeem(p remit.Permit) {
 	if _, err := h.core.Engine.Redeem(h.t.Context(), p); err != nil {
 		h.t.Fatal(err)
 	}
+}
+
+// TestWhatMayStillBeAtWorkStaysOpen: after a crash the upstream shows nothing, and may yet do what it was told.
+func TestWhatMayStillBeAtWorkStaysOpen(t *testing.T) {
+	crash := func(t *testing.T, f func(h *house, id remit.ID)) {
+		synctest.Test(t, func(t *testing.T) {
+			store := &ledgertest.Memory{}
+			h := newHouse(t, store)
+			id := h.held()
+			h.vote(id, "ada")
+			h.redeem(h.claim(id))
+			h.restart(store)
+			h.up.state, h.up.yet = remit.NotApplied, true
+			if err := h.exec.Reconcile(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f(h, id)
+			h.core.Engine.Close()
+		})
+	}
+	want := func(h *house, id remit.ID, status remit.AccessStatus, outcome remit.Outcome, open, sent int) {
+		h.t.Helper()
+		if a := h.access(id); a.Status != status || a.Outcome != outcome || h.attempts() != open || h.up.sent != sent {
+			h.t.Fatalf("%s %s, %d open, sent %d times", a.Status, a.Outcome, h.attempts(), h.up.sent)
+		}
+	}
+	t.Run("and it comes", func(t *testing.T) {
+		crash(t, func(h *house, id remit.ID) {
+			h.run(9 * time.Minute)
+			want(h, id, remit.AccessReserved, "", 1, 0)
+			if h.up.looked < 10 || h.up.looked > 60 {
+				h.t.Fatalf("looked %d times", h.up.looked)
+			}
+			h.up.state, h.up.yet = remit.Done, false
+			h.run(time.Minute)
+			want(h, id, remit.AccessUsed, remit.Done, 0, 0)
+		})
+	})
+	t.Run("and it never comes", func(t *testing.T) {
+		crash(t, func(h *house, id remit.ID) {
+			h.run(executor.Settle - time.Second)
+			want(h, id, remit.AccessReserved, "", 1, 0)
+			h.run(time.Minute) // settled: the use is given back, and the order is carried out
+			want(h, id, remit.AccessUsed, remit.Done, 0, 1)
+		})
+	})
+	t.Run("and nobody can tell", func(t *testing.T) {
+		crash(t, func(h *house, id remit.ID) {
+			h.up.state = remit.Ambiguous
+			h.run(executor.Settle + time.Minute)
+			want(h, id, remit.AccessUsed, remit.Ambiguous, 0, 0)
+		})
+	})
+	t.Run("and a look is broken off", func(t *testing.T) {
+		crash(t, func(h *house, id remit.ID) {
+			ctx, cancel := context.WithCancel(h.t.Context())
+			cancel()
+			h.up.yet = false
+			if err := h.exec.Reconcile(ctx); !errors.Is(err, context.Canceled) {
+				h.t.Fatal(err)
+			}
+			want(h, id, remit.AccessReserved, "", 1, 0)
+			h.run(time.Minute)
+			want(h, id, remit.AccessUsed, remit.Done, 0, 1)
+		})
+	})
+	t.Run("and its time was over long ago", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d, up := &deaf{}, &upstream{state: remit.NotApplied, yet: true}
+			old := func(id remit.ID, ago time.Duration) executor.Open {
+				return executor.Open{Attempt: remit.Attempt{ID: id, NotAfter: time.Now().Add(-ago)}, Protocol: "probe"}
+			}
+			e := &executor.Executor{Orders: listed{open: []executor.Open{old("X-1", time.Hour), old("X-2", time.Minute), old("X-3", -time.Minute)}},
+				Pipeline: &gateway.Pipeline{Authz: d}, Log: slog.New(slog.DiscardHandler), Protocols: map[string]gateway.Protocol{"probe": up}}
+			if err := e.Reconcile(t.Context()); err != nil || len(d.got) != 1 || d.got[0] != "X-1" {
+				t.Fatalf("%v %v", err, d.got)
+			}
+		})
+	})
 }
 
 // deaf is an authority that does not take some outcomes.

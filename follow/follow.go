@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
@@ -32,11 +33,14 @@ type Follower struct {
 	log  Log
 	slog *slog.Logger
 
+	folded atomic.Uint64 // next, for Next
+
 	mu         sync.Mutex
 	next       remit.EntryIndex
 	provenance provenance
 	stories    stories
 	names      names
+	erased     map[remit.Digest]remit.EntryIndex // payloads, by the entry that says so
 }
 
 // New is a follower that has read nothing yet.
@@ -44,7 +48,7 @@ func New(log Log, l *slog.Logger) *Follower {
 	if l == nil {
 		l = slog.New(slog.DiscardHandler)
 	}
-	return &Follower{log: log, slog: l, provenance: newProvenance(), stories: newStories(), names: newNames()}
+	return &Follower{log: log, slog: l, provenance: newProvenance(), stories: newStories(), names: newNames(), erased: map[remit.Digest]remit.EntryIndex{}}
 }
 
 // Run follows the log until ctx ends, so that a look-up finds most of its work done. Nothing depends on it: a look-up
@@ -82,10 +86,21 @@ func (f *Follower) CatchUp(ctx context.Context) error {
 			return err
 		}
 		f.stories.fold(e.Index, l)
+		if gone, ok := l.Event.(*remit.PayloadsErased); ok {
+			for _, d := range gone.Payloads {
+				f.erased[d] = e.Index
+				f.Forget(d)
+			}
+		}
 		f.next = e.Index + 1
+		f.folded.Store(uint64(f.next))
 	}
 	return nil
 }
+
+// Next is the entry that is folded next: the distance to the head is how far the views are behind. It does not wait for
+// a catching up that is under way.
+func (f *Follower) Next() remit.EntryIndex { return remit.EntryIndex(f.folded.Load()) }
 
 // leaves reads the entries at ascending indexes, as few times as it can.
 func (f *Follower) leaves(ctx context.Context, indexes []remit.EntryIndex, yield func(remit.EntryIndex, ledger.Leaf) bool) error {

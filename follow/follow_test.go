@@ -125,8 +125,14 @@ func TestACommitIsOfEveryPushThatMayHaveBroughtIt(t *testing.T) {
 	if e, out := pushedBy(t, f, "repo:forge/other", oid("01")); len(e) != 0 || out != 1 {
 		t.Fatalf("in another repository: %v %d", e, out)
 	}
-	l.push(t, repo, remit.NotApplied, oid("03"))
+	failed := l.push(t, repo, remit.NotApplied, oid("03"))
 	l.push(t, repo, "", oid("03"))
+	// An erased push keeps what it did bring, and only that.
+	still, err := f.StillBrought(t.Context(), []remit.Brought{{Entry: first, Repo: repo, Commits: []string{oid("01"), oid("03"), "zz"}},
+		{Entry: first, Repo: "repo:forge/other", Commits: []string{oid("01")}}, {Entry: failed, Repo: repo, Commits: []string{oid("03")}}})
+	if err != nil || len(still) != 1 || still[0].Entry != first || still[0].Repo != repo || !slices.Equal(still[0].Commits, []string{oid("01")}) {
+		t.Fatalf("%+v %v", still, err)
+	}
 	if e, out := pushedBy(t, f, repo, oid("03")); len(e) != 0 || out != 1 {
 		t.Fatalf("nothing of it reached the upstream: %v %d", e, out)
 	}

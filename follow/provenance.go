@@ -61,6 +61,8 @@ func (p *provenance) fold(ctx context.Context, log Log, i remit.EntryIndex, l le
 		push.commits = commits
 		p.attempts[e.ID] = push
 		delete(p.allowed, e.Permit)
+	case *remit.PayloadsErased:
+		return p.restore(ctx, log, l.Command)
 	case *remit.Recorded:
 		if push := p.attempts[e.Attempt]; e.Outcome == remit.NotApplied {
 			known := p.brought[push.repo]
@@ -90,24 +92,69 @@ func (p *provenance) landing(ctx context.Context, log Log, push pushed) (commits
 	if !ok {
 		return nil, nil
 	}
-	known := p.brought[push.repo]
-	if known == nil {
-		known = map[string][]remit.EntryIndex{}
-		p.brought[push.repo] = known
-	}
 	for _, r := range cmd.Request.Refs {
-		for _, oid := range r.Brought {
-			key, err := hex.DecodeString(oid)
-			if err != nil {
-				continue
-			}
-			if !slices.Contains(known[string(key)], push.entry) {
-				known[string(key)] = append(known[string(key)], push.entry)
-				commits = append(commits, string(key))
-			}
-		}
+		commits = append(commits, p.note(push.repo, push.entry, r.Brought)...)
 	}
 	return commits, nil
+}
+
+// note notes commits of a push, in hex, and gives the bytes of those that were not known to be of it.
+func (p *provenance) note(repo remit.Resource, push remit.EntryIndex, oids []string) (commits []string) {
+	known := p.brought[repo]
+	if known == nil {
+		known = map[string][]remit.EntryIndex{}
+		p.brought[repo] = known
+	}
+	for _, oid := range oids {
+		key, err := hex.DecodeString(oid)
+		if err != nil {
+			continue
+		}
+		if !slices.Contains(known[string(key)], push) {
+			known[string(key)] = append(known[string(key)], push)
+			commits = append(commits, string(key))
+		}
+	}
+	return commits
+}
+
+// restore notes the commits of pushes whose commands were erased: the erasure names them.
+func (p *provenance) restore(ctx context.Context, log Log, command remit.Digest) error {
+	if command.IsZero() {
+		return nil // a further entry of one erasure
+	}
+	c, err := log.Command(ctx, command)
+	if err != nil {
+		return err
+	}
+	cmd, ok := c.(*authority.ErasePayloads)
+	if !ok {
+		return nil
+	}
+	for _, b := range cmd.Brought {
+		p.note(b.Repo, b.Entry, b.Commits)
+	}
+	return nil
+}
+
+// StillBrought is, of the commits that pushes would have brought, those that they did bring.
+func (f *Follower) StillBrought(ctx context.Context, list []remit.Brought) (out []remit.Brought, err error) {
+	if err := f.CatchUp(ctx); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range list {
+		known := f.provenance.brought[b.Repo]
+		b.Commits = slices.DeleteFunc(slices.Clone(b.Commits), func(oid string) bool {
+			key, err := hex.DecodeString(oid)
+			return err != nil || !slices.Contains(known[string(key)], b.Entry)
+		})
+		if len(b.Commits) > 0 {
+			out = append(out, b)
+		}
+	}
+	return out, nil
 }
 
 // PushedBy says which pushes through Remit brought commits (hex object ids) to a repository, in the order of the log,

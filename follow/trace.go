@@ -90,6 +90,8 @@ func (s *stories) fold(i remit.EntryIndex, l ledger.Leaf) {
 			task = s.decisions[d]
 			s.attempts[e.ID] = task
 		}
+	case *remit.Found:
+		task = e.Task
 	case *remit.Recorded:
 		task = s.attempts[e.Attempt]
 		delete(s.attempts, e.Attempt)
@@ -97,6 +99,11 @@ func (s *stories) fold(i remit.EntryIndex, l ledger.Leaf) {
 	if task != "" {
 		s.of[task] = append(s.of[task], i)
 	}
+}
+
+// Entries lists the entries of a task.
+func (f *Follower) Entries(ctx context.Context, task remit.ID) ([]remit.EntryIndex, error) {
+	return f.entriesOf(ctx, task, 0)
 }
 
 // entriesOf lists the entries of a task, from an index on.
@@ -158,6 +165,11 @@ func (f *Follower) Trace(ctx context.Context, task remit.ID, d Directory) ([]rem
 	t := teller{names: d, task: task}
 	err = f.leaves(ctx, entries, func(i remit.EntryIndex, l ledger.Leaf) bool {
 		t.tell(i, l)
+		if last := &t.steps[len(t.steps)-1]; !l.Command.IsZero() {
+			f.mu.Lock()
+			last.ErasedBy = f.erased[l.Command]
+			f.mu.Unlock()
+		}
 		return true
 	})
 	return t.steps, err
@@ -218,6 +230,11 @@ func (t *teller) tell(i remit.EntryIndex, l ledger.Leaf) {
 		if e.Made != "" {
 			s.Sentence += ": " + e.Made
 		}
+	case *remit.Found:
+		s.Actor, s.Sentence = "remit", fmt.Sprintf("detection %s finds %d entries, the first is %d", e.Detection, e.Count, e.Entries[0])
+		if e.Suspended {
+			s.Sentence += "; agent " + e.Agent + " is suspended"
+		}
 	case *remit.LeaseOpened:
 		s.Actor, s.Depth = "remit", 1
 		s.Sentence = fmt.Sprintf("has credential %s made at %s for %s, until %s at most", e.ID, e.Upstream, e.Target, stamp(e.NotAfter))
@@ -267,6 +284,9 @@ func (t *teller) decided(s *remit.TraceStep, e *remit.Decided) {
 	}
 	if e.Code != "" {
 		said = append(said, e.Code.Info().Meaning)
+	}
+	for _, name := range e.Observed {
+		said = append(said, remit.ObservationOf(name).String())
 	}
 	s.Sentence = strings.Join(slices.Compact(said), ", ")
 }

@@ -63,6 +63,7 @@ type Result struct {
 	Code    remit.Code // why not, if not done
 	Receipt []byte     // what the upstream said, at most 64 KiB
 	Made    string     // what the upstream made of it, by its immutable name, at most 128 bytes: the commit of a merge
+	Yet     bool       // of Reconcile: it is what is seen now; the upstream may still be at work, or answer later
 }
 
 // Pipeline takes requests through the seven calls.
@@ -71,32 +72,35 @@ type Pipeline struct {
 	Authz Authorizer
 	Creds Credentials
 	Log   *slog.Logger
+
+	Observer Observer // watches; none
 }
 
 // Handle is the hot path of every gateway: authenticate, classify, authorize, (hold), redeem, forward, record.
 func (p *Pipeline) Handle(proto Protocol, w http.ResponseWriter, r *http.Request) {
-	ctx := r.Context()
-	caller, err := p.Authn.Authenticate(r)
+	ctx, end := p.observer().Step(r.Context(), r)
+	defer end()
+	caller, err := p.authenticate(ctx, r)
 	if err != nil {
 		proto.Fail(w, r, AsError(remit.Unauthenticated, err))
 		return
 	}
-	req, payloads, err := proto.Classify(ctx, caller, r)
+	req, payloads, err := p.classify(ctx, proto, caller, r)
 	if err != nil {
 		proto.Fail(w, r, AsError(remit.Internal, err))
 		return
 	}
-	d, err := p.Authz.Authorize(ctx, req, payloads...)
+	d, err := p.authorize(ctx, req, payloads...)
 	if err != nil {
 		proto.Fail(w, r, AsError(remit.Internal, err))
 		return
 	}
 	if d.Verdict != remit.Allow {
-		proto.Refuse(w, r, d)
+		p.refuse(ctx, proto, w, r, d)
 		return
 	}
 	order := remit.Order{Caller: caller, Steps: req.Steps, Deploy: req.Deploy, Body: req.Order}
-	if _, err := p.Complete(ctx, proto, d.Permit, order, w); err != nil {
+	if _, err := p.complete(ctx, proto, d.Permit, order, w); err != nil {
 		proto.Fail(w, r, AsError(remit.Internal, err))
 	}
 }
@@ -105,8 +109,14 @@ func (p *Pipeline) Handle(proto Protocol, w http.ResponseWriter, r *http.Request
 // nothing was forwarded, or that forwarding failed in a way that no protocol foresees. Whatever happens after the
 // redemption, an outcome is recorded; if that fails, the log shows an attempt without one, which is reconciled at the
 // next start.
-func (p *Pipeline) Complete(ctx context.Context, proto Protocol, permit remit.Permit, o remit.Order, w http.ResponseWriter) (res Result, err error) {
-	attempt, err := p.Authz.Redeem(ctx, permit)
+func (p *Pipeline) Complete(ctx context.Context, proto Protocol, permit remit.Permit, o remit.Order, w http.ResponseWriter) (Result, error) {
+	ctx, end := p.observer().Step(ctx, nil)
+	defer end()
+	return p.complete(ctx, proto, permit, o, w)
+}
+
+func (p *Pipeline) complete(ctx context.Context, proto Protocol, permit remit.Permit, o remit.Order, w http.ResponseWriter) (res Result, err error) {
+	attempt, err := p.redeem(ctx, permit)
 	if err != nil {
 		return Result{}, err
 	}
@@ -117,14 +127,14 @@ func (p *Pipeline) Complete(ctx context.Context, proto Protocol, permit remit.Pe
 		failure := recover()
 		if failure != nil {
 			res, err = Result{Outcome: remit.Ambiguous, Code: remit.Internal}, remit.Errorf(remit.Internal, "carrying out attempt %s failed", attempt.ID)
-			p.Log.Error("carrying out an attempt", "attempt", attempt.ID, "panic", failure, "stack", string(debug.Stack()))
+			p.Log.ErrorContext(ctx, "carrying out an attempt", "attempt", attempt.ID, "panic", failure, "stack", string(debug.Stack()))
 		}
 		if !res.Outcome.Valid() {
 			res.Outcome = remit.Ambiguous
 		}
 		// A client that goes away must not leave the outcome unrecorded.
-		if rerr := p.Authz.Record(context.WithoutCancel(ctx), attempt, res); rerr != nil {
-			p.Log.Error("recording an outcome", "attempt", attempt.ID, "outcome", res.Outcome, "err", rerr)
+		if rerr := p.record(context.WithoutCancel(ctx), attempt, res); rerr != nil {
+			p.Log.ErrorContext(ctx, "recording an outcome", "attempt", attempt.ID, "outcome", res.Outcome, "err", rerr)
 		}
 		if failure == http.ErrAbortHandler { // net/http's own way to end an answer
 			panic(failure)
@@ -134,7 +144,11 @@ func (p *Pipeline) Complete(ctx context.Context, proto Protocol, permit remit.Pe
 }
 
 // forward leases the credential and sends what was allowed, unless its authority has ended meanwhile.
-func (p *Pipeline) forward(ctx context.Context, proto Protocol, attempt remit.Attempt, o remit.Order, w http.ResponseWriter) (Result, error) {
+func (p *Pipeline) forward(ctx context.Context, proto Protocol, attempt remit.Attempt, o remit.Order, w http.ResponseWriter) (res Result, err error) {
+	ctx, end := p.observer().Call(ctx, "forward")
+	defer func() {
+		end(slog.String("attempt", string(attempt.ID)), slog.String("outcome", string(res.Outcome)), slog.String("code", string(res.Code)), failed(remit.Internal, err))
+	}()
 	revoked := p.Authz.Revoked(attempt.ID)
 	parent := ctx
 	ctx, cancel := context.WithDeadline(ctx, attempt.NotAfter)
@@ -152,7 +166,7 @@ func (p *Pipeline) forward(ctx context.Context, proto Protocol, attempt remit.At
 	}
 	defer func() {
 		if err := cred.End(context.WithoutCancel(ctx)); err != nil {
-			p.Log.Error("ending a credential", "attempt", attempt.ID, "err", err)
+			p.Log.ErrorContext(ctx, "ending a credential", "attempt", attempt.ID, "err", err)
 		}
 	}()
 	// What was revoked, has expired, or nobody waits for any more is not sent (R8).

@@ -25,7 +25,7 @@ func checkDir(dir string) error {
 }
 
 func private(path string, fi fs.FileInfo, mode string) error {
-	if !ownedByUs(fi) {
+	if !OwnedByUs(fi) {
 		return fmt.Errorf("%s belongs to another user than the one that Remit runs as; mend it with: chown %d %s", path, os.Geteuid(), path)
 	}
 	if fi.Mode().Perm()&0o077 != 0 {

@@ -4,7 +4,7 @@ package identity
 
 import "io/fs"
 
-// ownedByUs cannot be answered here, so no key is ever trusted to be private.
-func ownedByUs(fs.FileInfo) bool { return false }
+// OwnedByUs cannot be answered here, so no key is ever trusted to be private.
+func OwnedByUs(fs.FileInfo) bool { return false }
 
 const openFlags = 0

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// ownedByUs tells whether the file belongs to the user that this process runs as.
-func ownedByUs(fi fs.FileInfo) bool {
+// OwnedByUs tells whether the file belongs to the user that this process runs as.
+func OwnedByUs(fi fs.FileInfo) bool {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	return ok && int(st.Uid) == syscall.Geteuid()
 }

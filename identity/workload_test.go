@@ -287,7 +287,7 @@ func TestTheSocketOfAnInstanceWithAUserOfItsOwnBelongsToThatUser(t *testing.T) {
 	defer l.Close()
 	for _, path := range []string{dir, filepath.Join(dir, "s")} {
 		fi, err := os.Stat(path)
-		if err != nil || fi.Mode().Perm()&0o077 != 0 || ownedByUs(fi) {
+		if err != nil || fi.Mode().Perm()&0o077 != 0 || OwnedByUs(fi) {
 			t.Fatalf("%s: %v, %v", path, fi.Mode(), err)
 		}
 	}

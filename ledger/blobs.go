@@ -141,10 +141,14 @@ func (d *BlobDir) keep(f *os.File, digest remit.Digest, size int64) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if old, err := os.Stat(d.path(digest)); err == nil {
+	old, there := os.Stat(d.path(digest))
+	if err := os.Rename(f.Name(), d.path(digest)); err != nil {
+		return noSpace(err)
+	}
+	if there == nil {
 		d.used -= old.Size() // the same blob again: what was damaged is mended
 	}
-	if err := errors.Join(os.Rename(f.Name(), d.path(digest)), syncDir(d.dir)); err != nil {
+	if err := syncDir(d.dir); err != nil {
 		return noSpace(err)
 	}
 	return nil
@@ -152,18 +156,18 @@ func (d *BlobDir) keep(f *os.File, digest remit.Digest, size int64) error {
 
 // PutFile: see Blobs. A file on another volume is copied.
 func (d *BlobDir) PutFile(ctx context.Context, path string) (remit.Digest, int64, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return remit.Digest{}, 0, fmt.Errorf("the file to be kept as a blob: %w", err)
+	}
+	if !info.Mode().IsRegular() { // of a link, only the link would be moved in
+		return remit.Digest{}, 0, remit.Errorf(remit.BadRequest, "%s is not a regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return remit.Digest{}, 0, fmt.Errorf("the file to be kept as a blob: %w", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return remit.Digest{}, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return remit.Digest{}, 0, remit.Errorf(remit.BadRequest, "%s is not a regular file", path)
-	}
 	if !sameVolume(d.dir, path) {
 		digest, size, err := d.Put(ctx, f)
 		if err == nil {

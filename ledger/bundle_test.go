@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,12 +26,14 @@ type story struct {
 	tree     ledger.Tree
 	head     ledger.Head
 	intent   remit.Digest
+	payloads []remit.Payload // all that went in
 }
 
 func (s *story) add(t testing.TB, erase []remit.Digest, command string, also []remit.Payload, events ...remit.Event) {
 	t.Helper()
 	p := remit.Payload{Salt: [32]byte{byte(s.tree.Size()), 1}, Body: []byte(command)}
 	b := ledger.Batch{Payloads: append(also, p), Erase: erase}
+	s.payloads = append(s.payloads, b.Payloads...)
 	for i, e := range events {
 		l := ledger.Leaf{At: time.Unix(1_790_000_000+int64(s.tree.Size()), 0), Event: e}
 		if i == 0 {
@@ -188,6 +192,13 @@ func TestEveryChangedBitOfABundleIsFound(t *testing.T) {
 			}
 			bad[i] ^= 1 << bit
 		}
+		for _, mask := range []byte{0xff, 0x55} {
+			bad[i] ^= mask
+			if _, err := verify(t, bad, trust); err == nil {
+				t.Fatalf("byte %d of %d changed by %#x, accepted", i, len(bad), mask)
+			}
+			bad[i] ^= mask
+		}
 		if _, err := verify(t, good[:i], trust); err == nil {
 			t.Fatalf("cut to %d bytes, accepted", i)
 		}
@@ -228,6 +239,78 @@ func TestACheckpointSeenBeforeFindsCutsAndForks(t *testing.T) {
 	_, other := key(t)
 	if _, err := verify(t, long, ledger.Trust{Verifier: other}); err == nil {
 		t.Fatal("a bundle is accepted under another key")
+	}
+}
+
+// Whoever holds the key can sign what never was. Against the key alone that passes: nobody can tell. Against a checkpoint
+// that an outsider kept, each cut and each change before it is found, whatever is signed anew.
+func TestWhoHoldsTheKeyCannotTakeBackWhatWasSeen(t *testing.T) {
+	s := newStory(t)
+	seen := ledger.Trust{Verifier: s.verifier, Checkpoint: sign(t, s.key, s.head)}
+	var leaves [][]byte
+	for e, err := range s.store.Read(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaves = append(leaves, e.Leaf)
+	}
+	cut, forked := 0, 0
+	for k := 1; k < len(leaves); k++ {
+		tree, _ := ledger.Tree{}.Append(leaves[:k]...)
+		src := s.source(sign(t, s.key, tree.Head(0)))
+		for d := range s.policies {
+			if !slices.ContainsFunc(leaves[:k], func(leaf []byte) bool { return bytes.Contains(leaf, d[:]) }) {
+				src.Policies = maps.Clone(src.Policies)
+				delete(src.Policies, d)
+			}
+		}
+		var b bytes.Buffer
+		if err := ledger.WriteBundle(t.Context(), &b, src); err != nil {
+			t.Fatalf("%d entries: %v", k, err)
+		}
+		if _, err := verify(t, b.Bytes(), ledger.Trust{Verifier: s.verifier}); err != nil {
+			t.Fatalf("the first %d entries, signed anew, against the key alone: %v", k, err)
+		}
+		if _, err := verify(t, b.Bytes(), seen); err == nil || !strings.Contains(err.Error(), "cut") {
+			t.Fatalf("the first %d entries, signed anew: %v", k, err)
+		}
+		cut++
+	}
+	for i := 1; i < len(leaves); i++ {
+		for _, more := range []int{0, 3} { // of the same length, and a longer one
+			l, err := ledger.Decode(leaves[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.At = l.At.Add(1)
+			fork := *s
+			fork.store, fork.tree, fork.head = new(ledgertest.Memory), ledger.Tree{}, ledger.Empty()
+			all := slices.Clone(leaves)
+			if all[i], err = ledger.Encode(l); err != nil {
+				t.Fatal(err)
+			}
+			b := ledger.Batch{Entries: all, Payloads: s.payloads}
+			fork.tree, b.Hashes = fork.tree.Append(all...)
+			b.Next = fork.tree.Head(0)
+			if err := fork.store.Append(t.Context(), fork.head, b); err != nil {
+				t.Fatal(err)
+			}
+			fork.head = b.Next
+			for range more {
+				fork.add(t, nil, `{"more":1}`, nil, &remit.ClockConfirmed{By: "p1"})
+			}
+			again := fork.bundle(t)
+			if _, err := verify(t, again, ledger.Trust{Verifier: s.verifier}); err != nil {
+				t.Fatalf("entry %d changed and signed anew, against the key alone: %v", i, err)
+			}
+			if _, err := verify(t, again, seen); err == nil || !strings.Contains(err.Error(), "forked") {
+				t.Fatalf("entry %d changed, %d entries after it: %v", i, more, err)
+			}
+			forked++
+		}
+	}
+	if cut < 10 || forked < 20 {
+		t.Fatalf("%d cuts, %d forks", cut, forked)
 	}
 }
 

@@ -132,18 +132,18 @@ func CheckHead(ctx context.Context, s Store, second SecondHead, verifierKey stri
 		if head.Size == 0 {
 			return nil
 		}
-		return remit.Errorf(remit.LedgerDown, "the log has %d entries and its second head %s is gone, so nobody can tell whether an old copy was restored; put the file back: %w", head.Size, second.Path, fs.ErrNotExist)
+		return remit.Errorf(remit.LedgerDown, "the log has %d entries and its second head %s is gone, so nobody can tell whether an old copy was restored; put the file back, or, if it is lost for good, say: remit restore: %w", head.Size, second.Path, fs.ErrNotExist)
 	}
 	if err != nil {
 		return err
 	}
 	seen, err := OpenCheckpoint(signed, verifierKey)
 	if err != nil {
-		return remit.Errorf(remit.LedgerDown, "the second head %s: %w", second.Path, err)
+		return remit.Errorf(remit.LedgerDown, "the second head %s is damaged or of another log; put the file back, or, if it is lost for good, say: remit restore: %w", second.Path, err)
 	}
 	switch {
 	case head.Size < seen.Size:
-		return remit.Errorf(remit.LedgerDown, "the log has %d entries, but %d were signed (%s): an old copy of it was put back; stop, and put the newest log.db back. An older one is never gone on from: what it forgets was in force", head.Size, seen.Size, second.Path)
+		return remit.Errorf(remit.LedgerDown, "the log has %d entries, but %d were signed (%s): an old copy of it was put back; stop, and put the newest log.db back. If that is lost, the way back is: remit restore", head.Size, seen.Size, second.Path)
 	case head.Size == seen.Size && head.Root != seen.Root:
 		return remit.Errorf(remit.LedgerDown, "the log has other entries than those that were signed at %d entries (%s): it was forked or changed; put back the log.db that was signed", seen.Size, second.Path)
 	case seen.Size == 0:

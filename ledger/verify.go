@@ -27,6 +27,7 @@ type Bundle struct {
 	erased   map[remit.Digest]remit.EntryIndex // erased payloads that no entry accounts for yet
 	kept     [2]map[remit.Digest]kept          // this command's, the previous one's
 	report   Report
+	forked   *remit.LogForked // the last one
 }
 
 type kept struct {
@@ -165,6 +166,8 @@ func (b *Bundle) noteEvent(index remit.EntryIndex, e remit.Event) error {
 			return badBundle("the policy %s is missing", e.Bundle)
 		}
 		b.uses[e.Bundle] = true
+	case *remit.LogForked:
+		b.forked = e
 	case eraser:
 		for _, d := range e.Erases() {
 			delete(b.erased, d)
@@ -302,6 +305,9 @@ func VerifyBundle(ctx context.Context, r io.Reader, trust Trust, meaning func(*B
 	}
 	fork := func() error {
 		if b.tree.Size() == seen.Size && b.tree.Root() != seen.Root {
+			if f := b.forked; f != nil && f.Size < seen.Size {
+				return badBundle("its entry %d, log.forked, says that the log went on from a backup of %d entries and that what came after was lost, with the %d entries of the trusted checkpoint: nothing from there on was seen before", f.Size, f.Size, seen.Size)
+			}
 			return badBundle("its first %d entries are not those of the trusted checkpoint: it was forked or changed", seen.Size)
 		}
 		return nil

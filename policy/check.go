@@ -84,9 +84,9 @@ func Test(ctx context.Context, files []remit.PolicyFile) (Report, error) {
 	return report, nil
 }
 
-// Check is Compile, and more that a person who writes policy wants to know. Errors: a member of deny or hold that is
-// written as an object lacks a constant rule or a text, has votes in deny, or has other members; deny or hold is not a
-// set. Warnings: the rules that OPA cannot index, which are evaluated for every request of their action, in a package that
+// Check is Compile, and more that a person who writes policy wants to know. Errors: a member of deny, hold or observe
+// that is written as an object lacks a constant rule or a text, has votes outside of hold, lacks the verdict of an
+// observe, or has other members; one of the three is not a set. Warnings: the rules that OPA cannot index, which are evaluated for every request of their action, in a package that
 // has more than maxUnindexed of them; below that they cost less than what surrounds them.
 func Check(ctx context.Context, files []remit.PolicyFile) (warnings []Problem, err error) {
 	if _, err := Compile(ctx, files); err != nil {
@@ -106,7 +106,7 @@ func Check(ctx context.Context, files []remit.PolicyFile) (warnings []Problem, e
 			continue
 		}
 		for _, rule := range m.Rules {
-			if name := ruleName(rule); name == "deny" || name == "hold" {
+			if name := ruleName(rule); slices.Contains(sets, name) {
 				problems = append(problems, checkHead(rule, name)...)
 			}
 		}
@@ -125,7 +125,7 @@ func Check(ctx context.Context, files []remit.PolicyFile) (warnings []Problem, e
 		}
 		pkg := m.Package.String()
 		for _, rule := range m.Rules {
-			if name := ruleName(rule); (name == "deny" || name == "hold") && !indexed(compiler, rule) {
+			if name := ruleName(rule); slices.Contains(sets, name) && !indexed(compiler, rule) {
 				slow[pkg] = append(slow[pkg], problemAt(rule.Location, "%s has many rules that OPA cannot index, and this is one, evaluated each time; "+
 					"begin its body with a comparison of a member of input with a constant, for instance input.instance.confinement == \"none\"", pkg))
 			}
@@ -171,13 +171,26 @@ func checkHead(rule *ast.Rule, name string) Problems {
 	if obj.Get(ast.StringTerm("text")) == nil {
 		wrong("this member of %s has no text; write \"text\": \"what is wrong, and what would be right\"", name)
 	}
+	if name == "observe" {
+		v := obj.Get(ast.StringTerm("verdict"))
+		if v == nil {
+			wrong("this member of observe has no verdict; write \"verdict\": \"deny\" or \"hold\", what it would be")
+		} else if ast.IsConstant(v.Value) {
+			s, _ := v.Value.(ast.String)
+			if _, known := onTrial[s]; !known {
+				wrong("verdict is \"deny\" or \"hold\", what it would be")
+			}
+		}
+	}
 	obj.Foreach(func(k, _ *ast.Term) {
 		key, _ := k.Value.(ast.String)
 		switch {
-		case key == "votes" && name == "deny":
-			wrong("a deny has no votes; only hold asks for them")
-		case key != "rule" && key != "text" && key != "votes":
-			wrong("a member of %s has rule, text and votes, not %s", name, k)
+		case key == "votes" && name != "hold":
+			wrong("a member of %s has no votes; only hold asks for them", name)
+		case key == "verdict" && name != "observe":
+			wrong("a member of %s has no verdict; only observe says what it would be", name)
+		case key != "rule" && key != "text" && key != "votes" && key != "verdict":
+			wrong("a member of %s has rule and text, a hold also votes, an observe also verdict, not %s", name, k)
 		}
 	})
 	return problems

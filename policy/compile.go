@@ -115,7 +115,7 @@ func Compile(ctx context.Context, files []remit.PolicyFile) (*Bundle, error) {
 		query := queryFor(compiler, m.Package.Path)
 		if query == "" {
 			problems = append(problems, problemAt(m.Package.Location,
-				"%s has neither deny nor hold, so it judges nothing; write `deny contains {\"rule\": …, \"text\": …} if …`", m.Package))
+				"%s has none of deny, hold and observe, so it judges nothing; write `deny contains {\"rule\": …, \"text\": …} if …`", m.Package))
 			continue
 		}
 		prepared, err := rego.New(rego.Compiler(compiler), rego.Query(query), rego.StrictBuiltinErrors(true),
@@ -131,11 +131,14 @@ func Compile(ctx context.Context, files []remit.PolicyFile) (*Bundle, error) {
 	return b, nil
 }
 
-// queryFor binds deny and hold to arrays that are empty where the rule is undefined and have its value as their one
+// sets are the names by which a package speaks.
+var sets = []string{"deny", "hold", "observe"}
+
+// queryFor binds deny, hold and observe to arrays that are empty where the rule is undefined and have its value as their one
 // member where it is not: so a wrong shape is seen as it is.
 func queryFor(c *ast.Compiler, pkg ast.Ref) string {
 	var parts []string
-	for _, name := range []string{"deny", "hold"} {
+	for _, name := range sets {
 		if ref := pkg.Append(ast.StringTerm(name)); len(c.GetRules(ref)) > 0 {
 			parts = append(parts, fmt.Sprintf("%s := [x | x := %s]", name, ref))
 		}

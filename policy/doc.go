@@ -3,7 +3,8 @@
 // has no word to allow.
 //
 // Rego for an action lives in package remit.STAGE.VERB (remit.source.push), for all actions in remit.any. A package
-// gives two sets, deny and hold, of {rule, text} (hold also votes: [{group, n}]). input is authority.Facts, its steps
+// gives sets, deny and hold, of {rule, text} (hold also votes: [{group, n}]), and observe of {rule, text, verdict}: rules
+// on trial, which change nothing and are recorded. input is authority.Facts (doc/policy.md has every member), its steps
 // only those of the package's action. There is no clock, no randomness, no network and no data but the bundle: the
 // same facts give the same finding, today and when the log is verified.
 package policy

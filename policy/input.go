@@ -28,6 +28,16 @@ func newInput(f authority.Facts) *input {
 		obj("instance", str("id", f.Instance.ID), str("confinement", f.Instance.Confinement), str("launcher", f.Instance.Launcher), boolean("ungoverned", f.Instance.Ungoverned)),
 		num("bytes", f.Bytes),
 	}
+	if len(f.Artifacts) > 0 {
+		in.members = append(in.members, listed("artifacts", f.Artifacts, artifact))
+	}
+	if d := f.Deploy; !empty(d) {
+		in.members = append(in.members, obj("deploy", str("environment", d.Environment), listed("artifacts", d.Artifacts, artifact), boolean("rollback", d.Rollback),
+			num("from", d.From), listed("evidence", d.Evidence, evidence)))
+	}
+	if v := f.Review; v != (authority.ReviewFacts{}) {
+		in.members = append(in.members, obj("review", str("verdict", v.Verdict), str("into", v.Into), str("base", v.Base), str("head", v.Head)))
+	}
 	for i := range f.Steps {
 		in.steps[i] = stepTerm(&f.Steps[i])
 	}
@@ -53,14 +63,66 @@ func (in *input) of(action remit.Action) ast.Value {
 type members = [][2]*ast.Term
 
 func stepTerm(s *authority.StepView) *ast.Term {
-	return ast.ObjectTerm(
+	m := members{
 		str("action", s.Action), str("stage", s.Stage), str("zone", s.Zone), str("impact", s.Impact.String()),
 		str("resource", s.Resource), boolean("effect", s.Effect), str("tier", s.Tier), str("secrets", s.Secrets),
 		str("ref", s.Ref), str("default_branch", s.DefaultBranch), str("op", s.Op), num("commits", s.Commits),
 		[2]*ast.Term{key("paths"), changes(s.Paths)}, [2]*ast.Term{key("pinned"), changes(s.Pinned)},
 		[2]*ast.Term{key("protected"), patterns(s.Protected)},
 		boolean("outside_envelope", s.OutsideEnvelope), boolean("runs", s.Runs),
-		str("child_function", s.ChildFunction), str("child_zone", s.ChildZone), boolean("debt", s.Debt))
+		str("child_function", s.ChildFunction), str("child_zone", s.ChildZone), boolean("debt", s.Debt),
+	}
+	if len(s.Dependencies) > 0 {
+		m = append(m, listed("dependencies", s.Dependencies, dependency))
+	}
+	if len(s.Workflows) > 0 {
+		m = append(m, listed("workflows", s.Workflows, workflow))
+	}
+	if len(s.Owners) > 0 {
+		m = append(m, listed("owners", s.Owners, ownership))
+	}
+	if s.Truncated {
+		m = append(m, boolean("truncated", true))
+	}
+	return ast.ObjectTerm(m...)
+}
+
+func dependency(d remit.DependencyChange) *ast.Term {
+	return ast.ObjectTerm(str("file", d.File), str("ecosystem", d.Ecosystem), str("name", d.Name), str("from", d.From), str("to", d.To),
+		str("registry", d.Registry), boolean("elsewhere", d.Elsewhere), boolean("new", d.New), boolean("scripts", d.Scripts), boolean("past", d.Past),
+		listed("findings", d.Findings, text), str("text", d.Text))
+}
+
+func workflow(f remit.WorkflowFinding) *ast.Term {
+	return ast.ObjectTerm(str("path", f.Path), num("line", f.Line), str("kind", f.Kind), str("text", f.Text))
+}
+
+func ownership(o remit.Ownership) *ast.Term {
+	return ast.ObjectTerm(listed("owners", o.Owners, text), num("paths", o.Paths), str("path", o.Path))
+}
+
+func artifact(a remit.Artifact) *ast.Term {
+	return ast.ObjectTerm(str("resource", a.Resource), str("digest", a.Digest))
+}
+
+func evidence(e authority.EvidenceFacts) *ast.Term {
+	return ast.ObjectTerm(str("name", e.Name), boolean("met", e.Met))
+}
+
+func empty(d authority.DeployFacts) bool {
+	return d.Environment == "" && d.Artifacts == nil && !d.Rollback && d.From == 0 && d.Evidence == nil
+}
+
+// listed is a list under a name; null where there is none.
+func listed[T any](name string, list []T, term func(T) *ast.Term) [2]*ast.Term {
+	if list == nil {
+		return [2]*ast.Term{key(name), ast.NullTerm()}
+	}
+	terms := make([]*ast.Term, len(list))
+	for i := range list {
+		terms[i] = term(list[i])
+	}
+	return [2]*ast.Term{key(name), ast.ArrayTerm(terms...)}
 }
 
 func changes(list []remit.PathChange) *ast.Term {
@@ -142,8 +204,11 @@ func text(s string) *ast.Term {
 	return ast.StringTerm(s)
 }
 
-func num[T int | int64 | uint32](name string, v T) [2]*ast.Term {
-	return [2]*ast.Term{key(name), ast.NewTerm(ast.Number(strconv.FormatInt(int64(v), 10)))}
+func num[T int | int64 | uint32 | remit.EntryIndex](name string, v T) [2]*ast.Term {
+	if v < 0 {
+		return [2]*ast.Term{key(name), ast.NewTerm(ast.Number(strconv.FormatInt(int64(v), 10)))}
+	}
+	return [2]*ast.Term{key(name), ast.NewTerm(ast.Number(strconv.FormatUint(uint64(v), 10)))}
 }
 
 func boolean(name string, v bool) [2]*ast.Term { return [2]*ast.Term{key(name), ast.InternedTerm(v)} }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func (b *Bundle) evaluate(query rego.PreparedEvalQuery, action remit.Action, in 
 	case len(rs) != 1:
 		return deny(remit.PolicyResult, "The policy package %s gave %d answers; an administrator has to correct it.", pkg, len(rs))
 	}
-	for _, name := range []string{"deny", "hold"} {
+	for _, name := range sets {
 		value, ok := rs[0].Bindings[name]
 		if !ok {
 			continue
@@ -104,13 +105,17 @@ func deny(code remit.Code, format string, args ...any) *authority.Finding {
 	return &authority.Finding{Verdict: remit.Deny, Code: code, Sentence: fmt.Sprintf(format, args...)}
 }
 
-// member of deny or hold.
-type member struct{ rule, text string }
+// member of deny, hold or observe.
+type member struct {
+	rule, text string
+	verdict    remit.Verdict // that a member of observe would give
+}
 
 // verdicts gathers what the packages say.
 type verdicts struct {
 	deny, hold []member
 	votes      []remit.Need // sorted by group
+	observed   []remit.Observation
 }
 
 // add reads the array that queryFor binds to name. Errors say no value: values may be personal.
@@ -131,12 +136,15 @@ func (v *verdicts) add(name string, bound any) error {
 		if !ok {
 			return fmt.Errorf("has a member that is not an object but %s; write {\"rule\": …, \"text\": …}", ast.ValueName(t.Value))
 		}
-		m, votes, err := readMember(obj, name == "hold")
-		if err != nil {
+		m, votes, err := readMember(obj, name)
+		switch {
+		case err != nil:
 			return err
-		}
-		if name == "deny" {
+		case name == "deny":
 			v.deny = append(v.deny, m)
+			continue
+		case name == "observe":
+			v.observed = append(v.observed, remit.Observation{Rule: m.rule, Verdict: m.verdict, Text: m.text})
 			continue
 		}
 		v.hold = append(v.hold, m)
@@ -157,7 +165,11 @@ func (v *verdicts) need(n remit.Need) {
 	v.votes[i].N = max(v.votes[i].N, n.N)
 }
 
-func readMember(obj ast.Object, hold bool) (m member, votes []remit.Need, err error) {
+// onTrial are what a member of observe says that it would give.
+var onTrial = map[ast.String]remit.Verdict{"deny": remit.Deny, "hold": remit.Hold}
+
+func readMember(obj ast.Object, set string) (m member, votes []remit.Need, err error) {
+	says := false // what it would give
 	err = obj.Iter(func(k, t *ast.Term) error {
 		key, _ := k.Value.(ast.String)
 		switch s, isString := t.Value.(ast.String); {
@@ -169,18 +181,25 @@ func readMember(obj ast.Object, hold bool) (m member, votes []remit.Need, err er
 			if m.text = string(s); !isString || !validText(m.text) {
 				return fmt.Errorf("has a member whose text is not one line of 1 to %d bytes", maxText)
 			}
-		case key == "votes" && hold:
+		case key == "verdict" && set == "observe":
+			if m.verdict, says = onTrial[s]; !says {
+				return errors.New(`has a member whose verdict is not "deny" or "hold"`)
+			}
+		case key == "votes" && set == "hold":
 			votes, err = readVotes(t.Value)
 			return err
 		case key == "votes":
 			return errors.New("has a member with votes; only hold asks for votes")
 		default:
-			return errors.New("has a member with more than rule, text and votes")
+			return errors.New("has a member with more than rule, text and what belongs to its set: votes to hold, verdict to observe")
 		}
 		return nil
 	})
 	if err == nil && (m.rule == "" || m.text == "") {
 		err = errors.New("has a member without rule or text; write {\"rule\": …, \"text\": …}")
+	}
+	if err == nil && set == "observe" && !says {
+		err = errors.New(`has a member without verdict; write {"rule": …, "text": …, "verdict": "deny"}`)
 	}
 	return m, votes, err
 }
@@ -229,7 +248,10 @@ func validText(s string) bool {
 }
 
 func (v *verdicts) finding() authority.Finding {
-	f := authority.Finding{Verdict: remit.Allow}
+	f := authority.Finding{Verdict: remit.Allow, Observed: observations(v.observed)}
+	if len(f.Observed) > remit.MaxObserved {
+		return *deny(remit.PolicyResult, "More than %d rules that are observed apply at once. An administrator has to correct it.", remit.MaxObserved)
+	}
 	texts := v.hold
 	switch {
 	case len(v.deny) > 0:
@@ -249,6 +271,14 @@ func (v *verdicts) finding() authority.Finding {
 	}
 	f.Sentence = join(texts)
 	return f
+}
+
+// observations has each rule and verdict once, with the first text, in the order of their names in a leaf.
+func observations(list []remit.Observation) []remit.Observation {
+	slices.SortFunc(list, func(a, b remit.Observation) int {
+		return cmp.Or(strings.Compare(a.Name(), b.Name()), strings.Compare(a.Text, b.Text))
+	})
+	return slices.CompactFunc(list, func(a, b remit.Observation) bool { return a.Name() == b.Name() })
 }
 
 // join is the texts in the order of rule and text, each once, cut to maxSentence between two texts.

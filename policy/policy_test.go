@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ func TestErrorsSayWhereAndWhatWouldBeRight(t *testing.T) {
 			"p.rego:1:1: package remit.source.pull judges nothing (the catalogue has source.read, source.push, source.propose, source.merge); write"},
 		{"another name space", "package acme.rules\ndeny contains 1 if true", "p.rego:1:1: package acme.rules judges nothing; write"},
 		{"below an action", "package remit.source.push.more\ndeny contains 1 if true", "judges nothing"},
-		{"a package without a verdict", "package remit.any\ndenied contains 1 if true", "p.rego:1:1: package remit.any has neither deny nor hold"},
+		{"a package without a verdict", "package remit.any\ndenied contains 1 if true", "p.rego:1:1: package remit.any has none of deny, hold and observe"},
 		{"the clock", "package remit.any\ndeny contains 1 if time.now_ns() > 0", "p.rego:2:20: time.now_ns is not for policies"},
 		{"a misspelt member of input", "package remit.any\ndeny contains 1 if input.agent.nmae == \"x\"", "p.rego:2:"},
 		{"a misspelt member of a step", "package remit.any\ndeny contains 1 if {\n\tsome s in input.steps\n\ts.oops == \"x\"\n}", "p.rego:4:"},
@@ -151,6 +152,18 @@ func TestJudge(t *testing.T) {
 			hold contains {"rule": "z", "text": "Ask.", "votes": []} if true`,
 			authority.Finding{Verdict: remit.Hold, Code: remit.PolicyHeld, Rules: []string{"x", "y", "z"}, Sentence: "Ask. Ask two.",
 				Votes: []remit.Need{{Group: "b", N: 1}, {Group: "g", N: 2}}}},
+		{"an observed rule changes nothing", any + `observe contains {"rule": "r", "text": "No.", "verdict": "deny"} if true`,
+			authority.Finding{Verdict: remit.Allow, Observed: []remit.Observation{{Rule: "r", Verdict: remit.Deny, Text: "No."}}}},
+		{"observed beside what decides", any + `hold contains {"rule": "h", "text": "Ask."} if true
+			observe contains {"rule": "b", "text": "Two.", "verdict": "hold"} if true
+			observe contains {"rule": "b", "text": "One.", "verdict": "hold"} if true
+			observe contains {"rule": "c", "text": "No.", "verdict": "deny"} if true
+			observe contains {"rule": "a", "text": "Ask.", "verdict": "hold"} if true`,
+			authority.Finding{Verdict: remit.Hold, Code: remit.PolicyHeld, Rules: []string{"h"}, Sentence: "Ask.", Observed: []remit.Observation{
+				{Rule: "c", Verdict: remit.Deny, Text: "No."}, {Rule: "a", Verdict: remit.Hold, Text: "Ask."}, {Rule: "b", Verdict: remit.Hold, Text: "One."}}}},
+		{"observe that is undefined", any + `observe contains {"rule": "r", "text": "t", "verdict": "deny"} if input.bytes > 9`, authority.Finding{Verdict: remit.Allow}},
+		{"as many observed rules as a decision holds", any + `observe contains {"rule": sprintf("r%d", [i]), "text": "t", "verdict": "deny"} if some i in numbers.range(10, 25)`,
+			authority.Finding{Verdict: remit.Allow, Observed: sixteen()}},
 		{"a function that fails", any + `deny contains {"rule": "r", "text": "t"} if to_number(input.org) == 1`,
 			authority.Finding{Verdict: remit.Deny, Code: remit.PolicyError, Sentence: "The policy package remit.any failed at p.rego:2. An administrator has to correct it."}},
 		{"rules that contradict each other", any + "x := 1 if true\nx := 2 if input.bytes == 0\ndeny contains {\"rule\": \"r\", \"text\": \"t\"} if x == 1",
@@ -162,6 +175,13 @@ func TestJudge(t *testing.T) {
 			}
 		})
 	}
+}
+
+func sixteen() (out []remit.Observation) {
+	for i := range remit.MaxObserved {
+		out = append(out, remit.Observation{Rule: fmt.Sprintf("r%d", 10+i), Verdict: remit.Deny, Text: "t"})
+	}
+	return out
 }
 
 func TestAnotherShapeDenies(t *testing.T) {
@@ -178,6 +198,11 @@ func TestAnotherShapeDenies(t *testing.T) {
 		`hold contains {"rule": "r", "text": "t", "votes": [{"group": "g", "n": 17}]} if true`, `hold contains {"rule": "r", "text": "t", "votes": [{"group": "", "n": 1}]} if true`,
 		`hold contains {"rule": "r", "text": "t", "votes": [{"group": "g", "n": "1"}]} if true`, `hold contains {"rule": "r", "text": "t", "votes": [{"group": "g", "n": 1, "m": 1}]} if true`,
 		`hold contains {"rule": "r", "text": "t", "votes": {"g"}} if true`, `deny contains {"rule": sprintf("r%d", [i]), "text": "t"} if some i in numbers.range(1, 33)`,
+		`observe := true`, `observe contains "no" if true`, `observe contains {"rule": "r", "text": "t"} if true`,
+		`observe contains {"rule": "r", "text": "t", "verdict": "allow"} if true`, `observe contains {"rule": "r", "text": "t", "verdict": 1} if true`,
+		`observe contains {"rule": "r", "text": "t", "verdict": "deny", "votes": []} if true`, `deny contains {"rule": "r", "text": "t", "verdict": "deny"} if true`,
+		`observe contains {"rule": "src/a.go!", "text": "t", "verdict": "deny"} if true`,
+		`observe contains {"rule": sprintf("r%d", [i]), "text": "t", "verdict": "hold"} if some i in numbers.range(10, 26)`,
 	} {
 		t.Run(rule, func(t *testing.T) {
 			got := mustCompile(t, module("p.rego", "package remit.source.push\n"+rule)).Judge(push())
@@ -255,6 +280,8 @@ func fill(t *rapid.T, v reflect.Value) {
 		v.SetBool(rapid.Bool().Draw(t, "bool"))
 	case reflect.Uint8:
 		v.SetUint(uint64(rapid.IntRange(0, 2).Draw(t, "impact")))
+	case reflect.Uint64:
+		v.SetUint(rapid.SampledFrom([]uint64{0, 7, 1<<64 - 1}).Draw(t, "entry"))
 	case reflect.Uint32:
 		v.SetUint(uint64(rapid.SampledFrom([]uint32{0, 57344, 33188, 1<<32 - 1}).Draw(t, "mode")))
 	default:
@@ -289,6 +316,11 @@ func TestTheSameFactsGiveTheSameFinding(t *testing.T) {
 		f := anyFacts(t)
 		for i := range f.Steps {
 			f.Steps[i].Action = rapid.SampledFrom([]remit.Action{"source.push", "source.merge", "deploy.promote", "operate.change", "secret.read"}).Draw(t, "action")
+		}
+		for i := range f.Steps {
+			for j := range f.Steps[i].Dependencies {
+				f.Steps[i].Dependencies[j].Findings = append(f.Steps[i].Dependencies[j].Findings, remit.OddContent)
+			}
 		}
 		f.Instance.Confinement = rapid.SampledFrom([]remit.Confinement{"none", "uid"}).Draw(t, "confinement")
 		digest := f.Digest()
@@ -391,6 +423,51 @@ func BenchmarkJudge(b *testing.B) {
 	for b.Loop() {
 		if bundle.Judge(f).Verdict != remit.Allow {
 			b.Fatal("denied")
+		}
+	}
+}
+
+// The document lists each member of input, and no other.
+func TestTheDocumentNamesEveryMember(t *testing.T) {
+	text, err := os.ReadFile("../doc/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| member of `input` |")
+	var listed []string
+	for line := range strings.Lines(table) {
+		if cells := strings.Split(line, "`"); len(cells) > 2 && strings.HasPrefix(line, "| `") {
+			listed = append(listed, cells[1])
+		}
+	}
+	var want []string
+	var walk func(path string, v reflect.Type)
+	walk = func(path string, v reflect.Type) {
+		switch {
+		case v.Kind() == reflect.Slice && v.Elem().Kind() == reflect.Struct:
+			walk(path+"[]", v.Elem())
+		case v.Kind() == reflect.Struct:
+			for i := range v.NumField() {
+				name, _, _ := strings.Cut(v.Field(i).Tag.Get("json"), ",")
+				walk(strings.TrimPrefix(path+"."+name, "."), v.Field(i).Type)
+			}
+		default:
+			want = append(want, path)
+		}
+	}
+	walk("", reflect.TypeFor[authority.Facts]())
+	slices.Sort(want)
+	slices.Sort(listed)
+	if !slices.Equal(want, listed) {
+		for _, m := range want {
+			if !slices.Contains(listed, m) {
+				t.Errorf("doc/policy.md does not list `%s`", m)
+			}
+		}
+		for _, m := range listed {
+			if !slices.Contains(want, m) {
+				t.Errorf("doc/policy.md lists `%s`, which is no member", m)
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -202,7 +203,7 @@ func (s *Server) card(ctx context.Context, k carded, x *engine.Explanation, d fo
 		if cmd.Request.Deploy != nil {
 			v.Artifacts = cmd.Request.Deploy.Artifacts
 		}
-		v.Sentence = x.Result.Decision.Sentence
+		v.Sentence, v.Observed = x.Result.Decision.Sentence, x.Result.Observed
 		v.Intent = s.text(ctx, x.Card.Intent)
 		v.Shown = s.shown(ctx, k.Shown)
 	case *authority.ApplySet:
@@ -216,6 +217,10 @@ func (s *Server) card(ctx context.Context, k carded, x *engine.Explanation, d fo
 			}
 		}
 		v.Changes = readable(d.With(fresh), x.Result.Changes)
+	case *authority.ErasePayloads:
+		v.Steps = append(v.Steps, remit.Step{Action: "control.erase", Resource: "control:log"})
+		v.By = d.Name(k.By)
+		v.Sentence = fmt.Sprintf("erase %d payloads (%s %s, %d entries): %s", len(cmd.Payloads), cmd.What, d.Name(cmd.ID), len(cmd.Entries), s.text(ctx, cmd.Reason))
 	case *authority.AbandonLease:
 		v.Steps = append(v.Steps, remit.Step{Action: "control.lease", Resource: "control:leases"})
 		v.By = d.Name(k.By)
@@ -341,14 +346,22 @@ func (s *Server) CompleteControl(ctx context.Context) error {
 			continue
 		}
 		_, cmd, err := s.cfg.Engine.Entry(ctx, entry)
-		if err != nil {
-			return err
+		if err != nil { // the others do not wait for this one; it is read again the next time
+			s.cfg.Slog.Error("the command of an approved control step cannot be read", "access", id, "err", err)
+			continue
 		}
 		switch held := cmd.(type) {
 		case *authority.ApplySet:
 			held.Access = id
 		case *authority.AbandonLease:
 			held.Access = id
+		case *authority.ErasePayloads:
+			held.Access = id
+			if err := s.completeErase(ctx, held); err != nil {
+				s.cfg.Slog.Error("an approved erasure cannot be completed", "access", id, "err", err)
+				s.stuck[id] = setEntry
+			}
+			continue
 		default:
 			s.cfg.Slog.Error("an approved control step has no command any more", "access", id, "entry", entry)
 			s.stuck[id] = setEntry

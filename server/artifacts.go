@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"strings"
 	"time"
@@ -11,14 +10,6 @@ import (
 	"github.com/remit-dev/remit/authority"
 	"github.com/remit-dev/remit/server/internal/openapi"
 )
-
-// Attestor signs what the log says of an artifact, for tools that know nothing of Remit.
-type Attestor interface {
-	// Provenance is a DSSE envelope, as JSON.
-	Provenance(ctx context.Context, origin string, v remit.ArtifactView) ([]byte, error)
-	// Key is the public key that it is signed with, PEM.
-	Key() ([]byte, error)
-}
 
 // maxArtifacts is how many artifacts are listed.
 const maxArtifacts = 500
@@ -49,7 +40,9 @@ func oneArtifact(s *Server, c *call) (remit.ArtifactView, error) {
 	case 0:
 		return remit.ArtifactView{}, remit.Errorf(remit.NotFound, "nothing of the digest %s was published through Remit under that name", digest)
 	case 1:
-		return list[0], nil
+		v, err := list[0], error(nil)
+		v.Job, err = s.jobOf(c.r.Context(), v)
+		return v, err
 	}
 	var names []string
 	for _, v := range list {
@@ -64,24 +57,8 @@ func provenance(s *Server, c *call) error {
 	if err != nil {
 		return err
 	}
-	if s.cfg.Attestor == nil {
-		return remit.Errorf(remit.NotFound, "this server signs no provenance")
-	}
-	var origin string
-	s.view(func(st *authority.State) { origin = st.Origin })
-	b, err := s.cfg.Attestor.Provenance(c.r.Context(), origin, v)
-	if err != nil {
-		return err
-	}
-	c.w.Header().Set("Content-Type", envelopeType)
-	if _, err := c.w.Write(append(b, '\n')); err != nil {
-		return errGone
-	}
-	return nil
+	return s.sign(c, func(a Attestor, origin string) ([]byte, error) { return a.Provenance(c.r.Context(), origin, v) })
 }
-
-// envelopeType is the media type of a DSSE envelope with an in-toto statement (in-toto attestation, "Envelope").
-const envelopeType = "application/vnd.in-toto.envelope+json"
 
 // artifacts are the published ones that which picks, newest first.
 func (s *Server) artifacts(c *call, which func(*authority.Published) bool) []remit.ArtifactView {

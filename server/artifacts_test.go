@@ -14,6 +14,7 @@ import (
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
 	"github.com/remit-dev/remit/internal/world"
+	"github.com/remit-dev/remit/ledger"
 	"github.com/remit-dev/remit/server"
 )
 
@@ -24,18 +25,32 @@ func (said) Key() ([]byte, error) { return []byte("a key\n"), nil }
 func (said) Provenance(_ context.Context, origin string, v remit.ArtifactView) ([]byte, error) {
 	return json.Marshal(map[string]string{"origin": origin, "artifact": v.String()})
 }
+func (said) Review(_ context.Context, origin string, v remit.ReviewView) ([]byte, error) {
+	return json.Marshal(map[string]any{"origin": origin, "review": v})
+}
+func (said) Release(_ context.Context, origin string, r server.Released) ([]byte, error) {
+	return json.Marshal(map[string]any{"origin": origin, "release": r})
+}
 
 type noLog struct{}
 
-func (noLog) Head(context.Context) (remit.LogHead, error) { return remit.LogHead{}, nil }
-func (noLog) Export(context.Context, io.Writer) error     { return nil }
+func (noLog) Head(context.Context) (remit.LogHead, error)       { return remit.LogHead{}, nil }
+func (noLog) Export(context.Context, io.Writer) error           { return nil }
+func (noLog) Tile(context.Context, ledger.Tile) ([]byte, error) { return nil, nil }
+func (noLog) Receipt(context.Context, remit.EntryIndex) ([]byte, error) {
+	return nil, nil
+}
 
 // publish has the builder publish digests as artifact:oci/payments.
 func publish(t *testing.T, w *world.World, task remit.ID, digests ...string) {
 	t.Helper()
 	ctx := t.Context()
+	claims, err := w.Engine.NewPayload([]byte(`{"iss":"https://ci.example","sub":"x"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
 	res, err := w.Engine.Do(ctx, &authority.StartJob{Issuer: "ci", Repository: "4711", Workflow: ".github/workflows/build.yml", Commit: world.Commit,
-		Claims: remit.Hash([]byte("claims")), Token: remit.Hash([]byte("token")), Secret: remit.Hash([]byte("secret")), Host: remit.Hash([]byte("host"))})
+		Claims: claims.Commitment(), Token: remit.Hash([]byte("token")), Secret: remit.Hash([]byte("secret")), Host: remit.Hash([]byte("host"))}, claims)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +97,8 @@ func TestArtifacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if v.Artifact != a || v.Task != task || v.Agent != "builder" || v.Requester != "cleo" || v.RequestedBy == "" || v.Entry == 0 ||
-		len(v.Inputs) != 1 || v.Inputs[0] != (remit.Input{Resource: world.Repo, ID: world.Commit}) || len(v.Sources) != 1 || v.Sources[0] != world.Repo {
+		len(v.Inputs) != 1 || v.Inputs[0] != (remit.Input{Resource: world.Repo, ID: world.Commit}) || len(v.Sources) != 1 || v.Sources[0] != world.Repo ||
+		v.Job == nil || *v.Job != (remit.JobView{Issuer: "https://ci.example", Upstream: "ci", Repository: "4711", Workflow: ".github/workflows/build.yml"}) {
 		t.Errorf("%+v", v)
 	}
 	for _, x := range []struct {

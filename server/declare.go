@@ -287,6 +287,9 @@ func (d *declaring) places(in remit.Declarations) error {
 		}
 		d.set.Secrets = append(d.set.Secrets, declared)
 	}
+	for _, x := range in.Detections {
+		d.set.Detections = append(d.set.Detections, remit.DetectionDeclared{Name: x.Name, Suspend: x.Suspend})
+	}
 	for _, b := range in.Boundaries {
 		d.set.Boundaries = append(d.set.Boundaries, remit.BoundaryDeclared{Name: b.Name, Seal: some(b.Seal), Functions: some(b.Functions)})
 	}
@@ -471,6 +474,9 @@ func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 			senders[x.Name] = x.Spec
 			out.Secrets = append(out.Secrets, remit.Secret{Name: x.Name, Zone: string(x.Zone), Approvers: some(x.Approvers)})
 		}
+		for _, x := range st.Detections {
+			out.Detections = append(out.Detections, remit.Detection{Name: x.Name, Suspend: x.Suspend})
+		}
 		for _, b := range st.Boundaries {
 			out.Boundaries = append(out.Boundaries, remit.Boundary{Name: b.Name, Seal: some(b.Seal), Functions: some(b.Functions)})
 		}
@@ -519,6 +525,7 @@ func sortDeclarations(d *remit.Declarations) {
 	slices.SortFunc(d.Environments, func(a, b remit.Environment) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Secrets, func(a, b remit.Secret) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Boundaries, func(a, b remit.Boundary) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(d.Detections, func(a, b remit.Detection) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // upstream reads the declaration behind a commitment.

@@ -227,13 +227,13 @@ func hold(s *Server, c *call) error {
 	defer gone.stop()
 	due := s.cfg.Clock.After(beat)
 	for {
-		changed := s.cfg.Engine.Changed()
+		ended := s.cfg.Engine.Ended()
 		if why := s.whyEnded(c.instance, c.task); why != "" {
 			_ = send(why) // the launcher reads it, or finds out by the end of the connection
 			return nil
 		}
 		select {
-		case <-changed:
+		case <-ended:
 			continue
 		case <-due:
 			due = s.cfg.Clock.After(beat)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,8 +41,12 @@ func listLeases(s *Server, c *call) (remit.LeaseList, error) {
 			}
 			if d.Until != 0 {
 				out.Exposure++
-				if until := dateTime(d.Until); out.Until == nil || until.After(*out.Until) {
+				until := dateTime(d.Until)
+				if out.Until == nil || until.After(*out.Until) {
 					out.Until = until
+				}
+				if d.Lease == "" {
+					out.Lost = until
 				}
 			}
 		}
@@ -52,6 +58,7 @@ func listLeases(s *Server, c *call) (remit.LeaseList, error) {
 			out.Leases = append(out.Leases, v)
 		}
 		agents(st, out.Leases)
+		out.Contained = slices.Sorted(maps.Keys(st.Contained))
 	})
 	if all {
 		ended, err := s.endedLeases(c.r.Context(), live)
@@ -211,4 +218,35 @@ func abandonLease(s *Server, c *call, in remit.AbandonRequest) (remit.Decision, 
 		return remit.Decision{}, s.inNames(c, err)
 	}
 	return res.Decision, nil
+}
+
+// containUpstream has all that Remit made at an upstream ended, and nothing done there until that is lifted. What the log
+// knows of ends by the entry alone; what it does not, the broker asks the upstream for.
+func containUpstream(s *Server, c *call, in remit.ContainRequest) (remit.ContainAnswer, error) {
+	out := remit.ContainAnswer{Upstream: c.r.PathValue("name")}
+	if _, err := s.cfg.Engine.Do(c.r.Context(), &authority.ContainUpstream{By: c.person, Upstream: out.Upstream, Lift: in.Lift}); err != nil {
+		return out, s.inNames(c, err)
+	}
+	if in.Lift {
+		return out, nil
+	}
+	s.view(func(st *authority.State) {
+		for id, l := range st.Leases {
+			if l.Upstream == out.Upstream {
+				out.Leases = append(out.Leases, id)
+			}
+		}
+	})
+	slices.Sort(out.Leases)
+	if s.cfg.Contain == nil {
+		return out, nil
+	}
+	if err := s.cfg.Contain(context.WithoutCancel(c.r.Context()), out.Upstream); err != nil {
+		var e *remit.Error
+		if out.Rest = remit.UpstreamDown.Info().Meaning; errors.As(err, &e) {
+			out.Rest = e.Sentence
+		}
+		s.cfg.Slog.Error("containing an upstream", "upstream", out.Upstream, "err", err)
+	}
+	return out, nil
 }

@@ -46,6 +46,11 @@ func logEntries(s *Server, c *call) error {
 	if err != nil {
 		return err
 	}
+	name := c.r.URL.Query().Get("format")
+	format := s.cfg.Formats[name]
+	if name != "" && format == nil {
+		return remit.Errorf(remit.BadRequest, "there is no format %.32q; without one, entries come as they stand in the log", name)
+	}
 	leave, err := s.enter(c.who())
 	if err != nil {
 		return err
@@ -56,7 +61,7 @@ func logEntries(s *Server, c *call) error {
 		changed := s.cfg.Engine.Changed()
 		for e, err := range s.cfg.Engine.Read(ctx, next) {
 			if err == nil {
-				err = writeEntry(out, e)
+				err = writeEntry(out, e, format)
 			}
 			if err != nil {
 				s.cfg.Slog.Error("sending the log", "entry", next, "err", err)
@@ -84,7 +89,7 @@ func logEntries(s *Server, c *call) error {
 	}
 }
 
-func writeEntry(w io.Writer, e ledger.Entry) error {
+func writeEntry(w io.Writer, e ledger.Entry, format Format) error {
 	l, err := ledger.Decode(e.Leaf)
 	if err != nil {
 		return err
@@ -93,7 +98,12 @@ func writeEntry(w io.Writer, e ledger.Entry) error {
 	if err != nil {
 		return err
 	}
-	line, err := json.Marshal(remit.LogEntry{Entry: e.Index, Leaf: view, Hash: tlog.RecordHash(e.Leaf).String()})
+	line := []byte(nil)
+	if format != nil {
+		line, err = format(e.Index, l.At, l.Event, view)
+	} else {
+		line, err = json.Marshal(remit.LogEntry{Entry: e.Index, Leaf: view, Hash: tlog.RecordHash(e.Leaf).String()})
+	}
 	if err != nil {
 		return err
 	}
@@ -134,28 +144,10 @@ func (b *begun) Write(p []byte) (int, error) {
 
 // decision explains a decision by deriving it again.
 func decision(s *Server, c *call) (out remit.DecisionView, err error) {
-	n, err := strconv.ParseUint(c.r.PathValue("entry"), 10, 63)
+	ctx := c.r.Context()
+	i, err := s.readable(c) // before anything is said of the entry, or done for it
 	if err != nil {
-		return out, remit.Errorf(remit.BadRequest, "an entry is a number, not %.32q", c.r.PathValue("entry"))
-	}
-	ctx, i := c.r.Context(), remit.EntryIndex(n)
-	next := remit.EntryIndex(0)
-	s.view(func(st *authority.State) { next = st.Next })
-	if i >= next {
-		return out, remit.Errorf(remit.NotFound, "the log has no entry %d", i)
-	}
-	if c.person == "" { // before anything is said of the entry, or done for it
-		l, err := s.leaf(ctx, i)
-		if err != nil {
-			return out, err
-		}
-		task := remit.ID("")
-		if e, ok := l.Event.(*remit.Decided); ok {
-			task = e.Task
-		}
-		if err := c.own(task); err != nil {
-			return out, err
-		}
+		return out, err
 	}
 	leave, err := s.enter(c.who())
 	if err != nil {
@@ -179,6 +171,9 @@ func decision(s *Server, c *call) (out remit.DecisionView, err error) {
 	out = remit.DecisionView{Entry: i, At: x.At, Verdict: e.Verdict, Code: e.Code, Rules: e.Rules, Gateway: e.Gateway, Agent: e.Agent,
 		Instance: e.Instance, Task: e.Task, Executor: e.Executor, Steps: []remit.Step{}, Access: e.Access, Policy: e.Policy, Facts: e.Facts,
 		Derived: x.Derived}
+	for _, name := range e.Observed {
+		out.Observed = append(out.Observed, remit.ObservationOf(name))
+	}
 	if e.Code != "" {
 		out.Meaning = e.Code.Info().Meaning
 	}
@@ -186,9 +181,17 @@ func decision(s *Server, c *call) (out remit.DecisionView, err error) {
 		out.Steps = append(out.Steps, cmd.Request.Steps...)
 		out.Refs = refViews(cmd.Request.Refs, e)
 		out.Sentence = named(s.people(ctx), x.Result.Decision.Sentence)
+		if x.Derived {
+			out.Observed = x.Result.Observed // with texts
+		}
 	} else {
 		for _, f := range e.Steps {
 			out.Steps = append(out.Steps, f.Step)
+		}
+	}
+	if x.Command == nil {
+		if l, err := s.leaf(ctx, i); err == nil {
+			out.ErasedBy = s.erasedBy(l.Command)
 		}
 	}
 	if e.Task != "" {
@@ -235,14 +238,14 @@ func tryPolicy(s *Server, c *call, in remit.TryRequest) (out remit.TryAnswer, er
 	}
 	defer done()
 	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{}) // as long as it takes, and as the caller waits
-	diffs, judged, err := s.cfg.Engine.Try(ctx, p, in.Since)
+	out, err = s.cfg.Engine.Try(ctx, p, in.Since)
 	if err != nil {
 		return out, err
 	}
 	d := s.people(ctx)
-	for i := range diffs {
-		diffs[i].Sentence = named(d, diffs[i].Sentence)
+	for i := range out.Differences {
+		out.Differences[i].Sentence = named(d, out.Differences[i].Sentence)
 	}
-	out = remit.TryAnswer{Digest: p.Digest(), Judged: judged, Differences: append([]remit.TryDifference{}, diffs...)}
+	out.Differences = append([]remit.TryDifference{}, out.Differences...)
 	return out, nil
 }

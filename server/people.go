@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 
 	"github.com/remit-dev/remit"
@@ -51,6 +52,9 @@ func (s *Server) text(ctx context.Context, commitment remit.Digest) string {
 	}
 	b, ok := s.cfg.Engine.Text(ctx, commitment)
 	if !ok {
+		if by := s.erasedBy(commitment); by != 0 {
+			return fmt.Sprintf("(erased by entry %d)", by)
+		}
 		return "(erased)"
 	}
 	return string(b)

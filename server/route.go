@@ -24,6 +24,7 @@ const (
 	admin         // a signed-in administrator
 	instance      // its launcher: Authorization: Remit-Instance ID:SECRET
 	either        // a person, or an instance about its own task
+	reader        // a person, and anyone where the log is public
 	executor      // the executor of a zone, by the SVID of its connection
 )
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/server/internal/openapi"
@@ -21,6 +22,8 @@ func table() []route {
 		get(org+"/declarations", person, "The declarations in force", declarations),
 		post(org+"/declarations", person, "Put declarations in force, or with dry_run say what would change", apply).inPerson(),
 		post(org+"/keys/confirm", person, "Confirm a new key of one's own with an older one", confirmKey).inPerson(),
+		post(org+"/drain", admin, "Begin nothing new, so that the server can be stopped; or go on; and how far that is", drain).inPerson(),
+		post(org+"/erase", admin, "Erase payloads for good; a second administrator decides, where there is one", erase).inPerson(),
 		post(org+"/clock/confirm", admin, "Say that the clock is right after it jumped", confirmClock).inPerson(),
 
 		get(org+"/tasks", person, "Tasks, newest first, at most 500", listTasks).asking(openapi.Param{Name: "all", Meaning: "true: also those that have ended"}),
@@ -42,12 +45,21 @@ func table() []route {
 		get(org+"/leases/{id}/receipt", person, "How a lease ended: asked when, how, seen dead when and by which probe", leaseReceipt),
 		post(org+"/leases/{id}/abandon", admin, "Give up a lease that cannot be seen dead; a second administrator decides", abandonLease).inPerson(),
 
+		post(org+"/upstreams/{name}/contain", admin, "End all that Remit made at an upstream and keep everything from it, or lift that", containUpstream).inPerson(),
+
 		get(org+"/environments", person, "The environments: what is deployed, what waits, and what was there before", listEnvironments).asking(openapi.Param{Name: "name", Meaning: "only this one"}),
 
 		get(org+"/artifacts", person, "The artifacts that were published through Remit, newest first, at most 500", listArtifacts).asking(nameParam),
 		get(org+"/artifacts/{digest}", person, "One artifact: from what, by whom, at whose request, and where it was deployed", oneArtifact).asking(nameParam),
 		streaming(http.MethodGet, org+"/artifacts/{digest}/provenance", person, "Its SLSA provenance, signed: an in-toto statement in a DSSE envelope",
 			envelopeType, provenance).asking(nameParam),
+		streaming(http.MethodGet, org+"/releases/{entry}/statement", person, "A change of an environment, signed: a verification summary, an in-toto statement in a DSSE envelope",
+			envelopeType, signedRelease),
+		get(org+"/reviews", person, "The verdicts of agents on changes that stand, newest first, at most 500", listReviews).
+			asking(openapi.Param{Name: "repository", Meaning: "only of this one, UPSTREAM/PATH"}),
+		get(org+"/reviews/{entry}", person, "The verdict that an entry of the log records, with what it is on", oneReview),
+		streaming(http.MethodGet, org+"/reviews/{entry}/statement", person, "It signed: a simple verification result, an in-toto statement in a DSSE envelope",
+			envelopeType, signedReview),
 
 		get(org+"/secrets", person, "The declared secrets, without their values", listSecrets),
 		post(org+"/secrets/put", person, "Put a secret's value into the sealed store", putSecret).inPerson(),
@@ -75,7 +87,14 @@ func table() []route {
 		get(org+"/decisions/{entry}", either, "Why something was decided so", decision),
 		get(org+"/log/checkpoint", anyone, "The signed head of the log", logHead),
 		streaming(http.MethodGet, org+"/log/entries", person, "Entries of the log as JSON lines", "application/x-ndjson", logEntries).
-			asking(openapi.Param{Name: "from", Meaning: "the first entry, counted from 0"}, openapi.Param{Name: "follow", Meaning: "true: wait for more"}),
+			asking(openapi.Param{Name: "from", Meaning: "the first entry, counted from 0"}, openapi.Param{Name: "follow", Meaning: "true: wait for more"},
+				openapi.Param{Name: "format", Meaning: "ocsf: as OCSF 1.8 events; cloudevents: as CloudEvents 1.0"}),
+		get(org+"/findings", person, "What the detections found in the log, newest first, at most 500", listFindings),
+		streaming(http.MethodGet, tiles+"/checkpoint", anyone, "The signed head of the log, as C2SP tlog-tiles has it", "text/plain", signedHead),
+		streaming(http.MethodGet, tiles+"/tile/{path...}", anyone, "A tile of hashes (C2SP tlog-tiles): LEVEL/NUMBER", "application/octet-stream", tile),
+		streaming(http.MethodGet, tiles+"/tile/entries/{path...}", reader, "An entry bundle (C2SP tlog-tiles): NUMBER", "application/octet-stream", entryBundle),
+		streaming(http.MethodGet, org+"/log/receipts/{entry}", either, "The proof that the log has an entry (C2SP tlog-proof)", "text/plain", receipt).
+			asking(openapi.Param{Name: "bare", Meaning: "true: without the entry itself"}),
 		streaming(http.MethodGet, org+"/log/bundle", admin, "The log as a bundle that can be verified offline", "application/octet-stream", bundle),
 		post(org+"/executors", admin, "Give the executor of a zone its first SVID", enrolExecutor).inPerson(),
 		post(org+"/executor/svid", executor, "The next SVID of the calling executor", renewExecutor),
@@ -109,10 +128,12 @@ func document(_ *Server, c *call) error {
 func OpenAPI() []byte {
 	var list []openapi.Route
 	for _, r := range table() {
-		d := openapi.Route{Method: r.method, Path: r.path, Summary: r.summary, Query: r.query, In: r.in, Out: r.out, Content: r.content, Limit: r.limit}
+		d := openapi.Route{Method: r.method, Path: strings.ReplaceAll(r.path, "...}", "}"), Summary: r.summary, Query: r.query, In: r.in, Out: r.out, Content: r.content, Limit: r.limit}
 		switch r.auth {
 		case person:
 			d.Callers = []string{"person"}
+		case reader:
+			d.Callers, d.Notes = []string{"person"}, []string{"For anyone where the server makes its log public."}
 		case admin:
 			d.Callers, d.Notes = []string{"person"}, []string{"For administrators."}
 		case instance:

@@ -19,6 +19,7 @@ import (
 	"github.com/remit-dev/remit/engine"
 	"github.com/remit-dev/remit/follow"
 	"github.com/remit-dev/remit/identity"
+	"github.com/remit-dev/remit/ledger"
 )
 
 // Bundles keeps policy bundles. A file that is wrong is a *remit.Error.
@@ -37,6 +38,10 @@ type Log interface {
 	Head(context.Context) (remit.LogHead, error)
 	// Export writes a bundle that can be verified offline.
 	Export(context.Context, io.Writer) error
+	// Tile gives a tile under the newest signed head, and Receipt the proof of an entry under one that covers it;
+	// NOT_FOUND for what the log does not have.
+	Tile(context.Context, ledger.Tile) ([]byte, error)
+	Receipt(context.Context, remit.EntryIndex) ([]byte, error)
 }
 
 // Config is what a server needs. All members are required but those with a zero value beside them.
@@ -64,7 +69,18 @@ type Config struct {
 	Places         Places
 	AttemptSecrets AttemptSecrets
 
+	// Erased is told of requests whose payloads were erased, so that what else they name goes too; none.
+	Erased func(context.Context, []remit.Request)
+
 	Attestor Attestor // signs provenance; none
+
+	Formats map[string]Format // that entries can be asked for in, by name; none
+	// Contain ends what was made at an upstream, also what the log does not know of; none.
+	Contain func(ctx context.Context, upstream string) error
+
+	// PublicLog lets anyone read the entries of the log: they hold declared names, nothing personal. Hashes and the signed
+	// head are for anyone in any case.
+	PublicLog bool
 }
 
 // Server is the API. Make one with New.

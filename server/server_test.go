@@ -103,6 +103,8 @@ func TestWhatIsWrongInDeclarationsIsNamedByItsPlace(t *testing.T) {
 	}{
 		{"agents[0].owner", func(d *remit.Declarations) { d.Agents[0].Owner = "nobody" }},
 		{"agents[0].name", func(d *remit.Declarations) { d.Agents[0].Name = "Coder!" }},
+		{"detections[0].name", func(d *remit.Declarations) { d.Detections = []remit.Detection{{Name: "probin", Suspend: true}} }},
+		{"detections[1].name", func(d *remit.Declarations) { d.Detections = []remit.Detection{{Name: "probing"}, {Name: "probing"}} }},
 		{"agents[0].expires", func(d *remit.Declarations) { d.Agents[0].Expires = "soon" }},
 		{"agents[0].entitlements[0].actions[0]", func(d *remit.Declarations) { d.Agents[0].Entitlements[0].Actions = []remit.Action{"source.steal"} }},
 		{"agents[0].entitlements[0].resources[0]", func(d *remit.Declarations) { d.Agents[0].Entitlements[0].Resources = []remit.Pattern{"repo:*"} }},

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -42,6 +43,11 @@ func createTask(s *Server, c *call, in remit.TaskRequest) (remit.TaskView, error
 	if len(in.Intent) == 0 || len(in.Intent) > maxIntent {
 		return remit.TaskView{}, remit.Errorf(remit.BadRequest, "a task says in 1 to %d bytes what it is for, not %d", maxIntent, len(in.Intent))
 	}
+	if in.Strict {
+		if err := s.entitled(in); err != nil {
+			return remit.TaskView{}, err
+		}
+	}
 	intent, err := s.cfg.Engine.NewPayload([]byte(in.Intent))
 	if err != nil {
 		return remit.TaskView{}, err
@@ -51,7 +57,28 @@ func createTask(s *Server, c *call, in remit.TaskRequest) (remit.TaskView, error
 	if err != nil {
 		return remit.TaskView{}, s.inNames(c, err)
 	}
-	return s.task(c.r.Context(), res.ID)
+	v, err := s.task(c.r.Context(), res.ID)
+	v.Dropped = authority.Dropped(in.Scope, v.Grant, res.ID)
+	return v, err
+}
+
+// entitled refuses a request of which the agent is not entitled to a part.
+func (s *Server) entitled(in remit.TaskRequest) error {
+	var dropped []remit.Scope
+	s.view(func(st *authority.State) {
+		if a := st.Agents[in.Agent]; a != nil {
+			dropped = authority.Dropped(in.Scope, a.Entitlements, "{task}")
+		}
+	})
+	if len(dropped) == 0 {
+		return nil
+	}
+	d := dropped[0]
+	what := fmt.Sprintf("%v on %v", d.Actions, d.Resources)
+	if len(d.Refs)+len(d.Paths) > 0 {
+		what += fmt.Sprintf(" for %v", slices.Concat(d.Refs, d.Paths))
+	}
+	return remit.Errorf(remit.OutOfScope, "agent %s is not entitled to %s; ask for less, or not strictly for as much of it as there is", in.Agent, what)
 }
 
 // inNames puts names into an error of the authority.

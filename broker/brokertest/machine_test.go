@@ -350,6 +350,8 @@ func TestASweepEndsWhatComesTooLateAndNothingOfOthers(t *testing.T) {
 			p.up.Late(n)
 		}
 		p.up.Late(name) // a request that was on its way when its sender died
+		at := strings.LastIndex(name, "-") + 1
+		p.up.Late(name[:at] + "99" + name[at:]) // of a lease that the log lost when it went on from a backup
 		<-time.After(time.Hour)
 		synctest.Wait()
 		if there := p.up.There(); len(there) != len(foreign) {

@@ -19,6 +19,7 @@ import (
 	"github.com/remit-dev/remit/broker"
 	"github.com/remit-dev/remit/engine"
 	"github.com/remit-dev/remit/gateway"
+	"github.com/remit-dev/remit/gateway/change"
 	"github.com/remit-dev/remit/gateway/git"
 	"github.com/remit-dev/remit/identity"
 	"github.com/remit-dev/remit/ledger"
@@ -299,6 +300,25 @@ func (p *packs) Drop(ctx context.Context, d remit.Digest) error {
 		return err
 	}
 	return nil
+}
+
+// forget erases the packs of requests that were erased, unless an open order rests on the same bytes.
+func (p *packs) forget(ctx context.Context, requests []remit.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range requests {
+		if d, ok := packOf(r); ok && p.held[d] == 0 && !p.pinned[d] {
+			_ = p.Blobs.Erase(ctx, d) // most are gone already; the sweep finds what stays
+		}
+	}
+}
+
+// packOf is the pack that a request's order names.
+func packOf(r remit.Request) (remit.Digest, bool) {
+	if r.Gateway == change.Name {
+		return git.PackOf(change.PushOf(r.Order))
+	}
+	return git.PackOf(r.Order)
 }
 
 // systemClock is the machine's.

@@ -90,6 +90,9 @@ func (a *app) printArtifact(v remit.ArtifactView) {
 		who += ", through task " + visible(string(v.RequestedBy))
 	}
 	a.field("for", who)
+	if j := v.Job; j != nil {
+		a.field("built by", "a job of "+visible(j.Workflow)+" in repository "+visible(j.Repository)+" of "+visible(j.Issuer))
+	}
 	for _, in := range v.Inputs {
 		a.field("rests on", visible(in.String()))
 	}
@@ -121,12 +124,7 @@ nothing of Remit verify it with the key of remit artifact key.`,
 			if err != nil {
 				return err
 			}
-			b, err := s.Provenance(cmd.Context(), art)
-			if err != nil {
-				return err
-			}
-			a.printf("%s\n", b)
-			return nil
+			return a.printEnvelope(s.Provenance(cmd.Context(), art))
 		},
 	}
 }
@@ -134,8 +132,8 @@ nothing of Remit verify it with the key of remit artifact key.`,
 func newArtifactKey(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "key",
-		Short:   "Print the public key that provenance is signed with",
-		Long:    "Prints the public key of this server's provenance, as PEM. Keep it where you verify: a key that comes with what it signs proves nothing.",
+		Short:   "Print the public key that statements are signed with",
+		Long:    "Prints the public key with which this server signs provenance, verdicts and releases, as PEM. Keep it where you verify: a key that comes with what it signs proves nothing.",
 		Example: `  remit artifact key > acme-provenance.pub`,
 		Args:    none,
 		RunE: func(cmd *cobra.Command, _ []string) error {

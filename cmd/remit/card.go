@@ -49,6 +49,7 @@ func (a *app) printCard(v remit.AccessView, full bool) {
 		a.printf("%s %s\n", a.paint(faint, fmt.Sprintf("%-11s", name)), line)
 	}
 	a.field("because", strings.TrimSpace(visible(v.Sentence)+"  "+bracketed(v.Rules)))
+	a.field("observed", observedLines(v.Observed))
 	if v.Zone != remit.ZoneNone {
 		a.field("zone", zoneName(v.Zone))
 	}
@@ -58,6 +59,15 @@ func (a *app) printCard(v remit.AccessView, full bool) {
 	a.field("upstream", receiptLines(v.Receipt))
 	a.field("replaces", visible(string(v.Replaces)))
 	a.field("link", visible(v.Link))
+}
+
+// observedLines is what rules on trial would have said.
+func observedLines(list []remit.Observation) string {
+	var lines []string
+	for _, o := range list {
+		lines = append(lines, visible(o.String()))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func bracketed(rules []string) string {

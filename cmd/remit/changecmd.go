@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -9,12 +13,106 @@ import (
 )
 
 func newReview(a *app) *cobra.Command {
-	return group("review", "Inside remit run: give a verdict on a change",
+	return group("review", "Give a verdict on a change, inside remit run, and see those that were given",
 		`A review agent says what it thinks of merging exactly one commit. The verdict is bound to the commit, to what merging it would
-change and to the branch; on any other change it counts nothing. Who wrote a change, or owns the agent that did, has no verdict on it.`,
+change and to the branch; on any other change it counts nothing. Who wrote a change, or owns the agent that did, has no verdict on it. People list the
+verdicts, and have them as signed statements.`,
 		`  remit review approve --repo forge/payments --head 9fceb02d0ae598e95dc970b74767f19372d61af8
-  remit review reject --repo forge/payments --head 9fceb02d0ae598e95dc970b74767f19372d61af8 --text "loses cents"`,
-		newVerdict(a, remit.ReviewApprove), newVerdict(a, remit.ReviewReject))
+  remit review reject --repo forge/payments --head 9fceb02d0ae598e95dc970b74767f19372d61af8 --text "loses cents"
+  remit review list forge/payments
+  remit review show 57 --statement > review.intoto.json`,
+		newVerdict(a, remit.ReviewApprove), newVerdict(a, remit.ReviewReject), newReviewList(a), newReviewShow(a))
+}
+
+func newReviewList(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list [REPOSITORY]",
+		Short: "List the verdicts that stand, newest first",
+		Long:  "Lists the last verdict of each agent on each change, of all repositories or of one, UPSTREAM/PATH, at most 500.",
+		Example: `  remit review list
+  remit review list forge/payments -o json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			list, err := s.Reviews(cmd.Context(), strings.Join(args, ""))
+			if err != nil {
+				return err
+			}
+			return a.print(list, func() {
+				var rows [][]string
+				for _, v := range list {
+					rows = append(rows, []string{fmt.Sprint(v.Entry), visible(v.Verdict), visible(v.Repository.Name()), visible(v.Head), visible(v.Agent), visible(string(v.Task))})
+				}
+				a.table([]string{"ENTRY", "VERDICT", "REPOSITORY", "HEAD", "AGENT", "TASK"}, rows)
+			})
+		},
+	}
+}
+
+func newReviewShow(a *app) *cobra.Command {
+	statement := false
+	c := &cobra.Command{
+		Use:   "show ENTRY [--statement]",
+		Short: "Show a verdict and exactly what it is on",
+		Long: `Shows the verdict that an entry of the log records, and the commits, the tree and the difference that it is on. With
+--statement it prints it as the server signs it: an in-toto simple verification result in a DSSE envelope, which tools that
+know nothing of Remit verify with the key of remit artifact key.`,
+		Example: `  remit review show 57
+  remit review show 57 --statement > review.intoto.json`,
+		Args: one,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			entry, err := parseEntry(args[0])
+			if err != nil {
+				return err
+			}
+			s, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if statement {
+				return a.printEnvelope(s.Statement(cmd.Context(), "reviews", entry))
+			}
+			v, err := s.Review(cmd.Context(), entry)
+			if err != nil {
+				return err
+			}
+			return a.print(v, func() {
+				a.printf("%s of %s\n", a.paint(bold, visible(v.Verdict)), visible(v.Repository.Name()))
+				a.field("by agent", visible(v.Agent)+" in task "+visible(string(v.Task)))
+				a.field("entry", fmt.Sprintf("%d, %s", v.Entry, stamp(v.At)))
+				a.field("head", visible(v.Head))
+				a.field("into", visible(v.Ref)+" at "+visible(v.Base))
+				a.field("tree", visible(v.Tree))
+				a.field("diff", "sha256:"+v.Diff.String())
+				if v.Superseded {
+					a.field("but", "the agent has given another verdict on this change since")
+				}
+			})
+		},
+	}
+	c.Flags().BoolVar(&statement, "statement", false, "print it as a signed statement")
+	return c
+}
+
+// parseEntry reads the number of an entry of the log.
+func parseEntry(s string) (remit.EntryIndex, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0, usagef("an entry of the log is a number, not %.40q", s)
+	}
+	return remit.EntryIndex(n), nil
+}
+
+// printEnvelope prints a signed statement as the server wrote it.
+func (a *app) printEnvelope(b json.RawMessage, err error) error {
+	if err != nil {
+		return err
+	}
+	a.printf("%s\n", b)
+	return nil
 }
 
 func changeFlags(c *cobra.Command, in *remit.ChangeRequest) {

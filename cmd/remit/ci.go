@@ -9,8 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/client"
 	"github.com/remit-dev/remit/identity"
+	"github.com/remit-dev/remit/launch"
 )
 
 func newCI(a *app) *cobra.Command {
@@ -75,8 +77,8 @@ This is the form to prefer: what the command gets, nothing else in the job can u
 			return identity.JobSubject(ctx, a.env, cmp.Or(f.audience, p.Server), f.variable)
 		})
 		var inst client.Instance
-		l := client.Launcher{Session: &noted{job, &inst}, Say: a.stderr, Sole: true}
-		o := client.Options{Command: args, Stdin: file(a.stdin), Stdout: file(a.stdout), Stderr: file(a.stderr)}
+		l := launch.Launcher{Session: &noted{job, &inst}, Say: a.stderr, Sole: true}
+		o := launch.Options{Command: args, Stdin: file(a.stdin), Stdout: file(a.stdout), Stderr: file(a.stderr)}
 		if complete {
 			o.Done = func(code int) error {
 				if code != 0 {
@@ -129,8 +131,8 @@ another token, the next use logs in again.`,
 			return err
 		}
 		dir := cmp.Or(a.getenv("RUNNER_TEMP"), os.TempDir())
-		inst, until, env, err := client.KeepJob(cmd.Context(), client.JobLogin{Client: s.Client, Server: p.Server, CA: s.ca,
-			Audience: cmp.Or(f.audience, p.Server), Variable: f.variable, Dir: dir, Launcher: client.Launcher{Say: a.stderr}})
+		inst, until, env, err := launch.KeepJob(cmd.Context(), launch.JobLogin{Server: p.Server, Org: remit.Org(p.Org), CA: s.ca,
+			Audience: cmp.Or(f.audience, p.Server), Variable: f.variable, Dir: dir, Launcher: launch.Launcher{Say: a.stderr}})
 		if err != nil {
 			return err
 		}
@@ -174,7 +176,7 @@ func newCILogout(a *app) *cobra.Command {
 			if dir == "" {
 				return usagef("REMIT_SOCKET is not set: no step before this one was remit ci login")
 			}
-			return client.EndJob(cmd.Context(), dir, complete)
+			return launch.EndJob(cmd.Context(), dir, complete)
 		},
 	}
 	c.Flags().BoolVar(&complete, "complete", false, "complete the task too: its work is done")

@@ -161,6 +161,7 @@ type remote struct {
 
 	mu      sync.Mutex
 	revoked map[remit.ID]chan struct{}
+	unwatch map[remit.ID]context.CancelFunc // of the same attempts
 }
 
 func (r *remote) Next(ctx context.Context, after map[remit.ID]bool) (remit.ID, error) {
@@ -237,11 +238,17 @@ func (r *remote) Revoked(attempt remit.ID) <-chan struct{} {
 	}
 	c := make(chan struct{})
 	r.revoked[attempt] = c
-	go r.watch(attempt, c)
+	ctx, cancel := context.WithCancel(context.Background())
+	if r.unwatch == nil {
+		r.unwatch = map[remit.ID]context.CancelFunc{}
+	}
+	r.unwatch[attempt] = cancel
+	go r.watch(ctx, attempt, c)
 	return c
 }
 
-func (r *remote) watch(attempt remit.ID, ended chan struct{}) {
+// watch asks until the attempt has its outcome: a request that goes on waiting would take the place of later ones.
+func (r *remote) watch(ctx context.Context, attempt remit.ID, ended chan struct{}) {
 	heard := time.Now()
 	for {
 		r.mu.Lock()
@@ -250,9 +257,11 @@ func (r *remote) watch(attempt remit.ID, ended chan struct{}) {
 		if over {
 			return
 		}
-		revoked, err := r.e.AttemptRevoked(context.Background(), attempt)
+		revoked, err := r.e.AttemptRevoked(ctx, attempt)
 		var refused *remit.Error
 		switch {
+		case ctx.Err() != nil:
+			return
 		case err == nil && !revoked:
 			heard = time.Now()
 			continue
@@ -268,6 +277,10 @@ func (r *remote) watch(attempt remit.ID, ended chan struct{}) {
 func (r *remote) Record(ctx context.Context, a remit.Attempt, res gateway.Result) error {
 	r.mu.Lock()
 	delete(r.revoked, a.ID)
+	if unwatch := r.unwatch[a.ID]; unwatch != nil {
+		unwatch()
+		delete(r.unwatch, a.ID)
+	}
 	r.mu.Unlock()
 	said := remit.RecordRequest{Attempt: a.ID, Outcome: res.Outcome, Code: res.Code, Receipt: res.Receipt[:min(len(res.Receipt), remit.MaxPayload)], Made: res.Made}
 	wait := 200 * time.Millisecond

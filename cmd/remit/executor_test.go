@@ -24,13 +24,14 @@ import (
 	"github.com/remit-dev/remit/gateway/deploy"
 	"github.com/remit-dev/remit/identity"
 	orgs "github.com/remit-dev/remit/internal/world"
+	"github.com/remit-dev/remit/ledger"
 	"github.com/remit-dev/remit/server"
 	"github.com/remit-dev/remit/sshsig"
 )
 
 // site is a world with a host that is deployed by a script, and a server that executors in other processes speak to.
 type site struct {
-	t     *testing.T
+	t     testing.TB
 	w     *orgs.World
 	url   string
 	host  string // directory: what is there is in now, log has a line for each time something was applied
@@ -46,10 +47,14 @@ const (
 
 type noLog struct{}
 
-func (noLog) Head(context.Context) (remit.LogHead, error) { return remit.LogHead{}, errors.New("none") }
-func (noLog) Export(context.Context, io.Writer) error     { return errors.New("none") }
+func (noLog) Head(context.Context) (remit.LogHead, error)       { return remit.LogHead{}, errors.New("none") }
+func (noLog) Export(context.Context, io.Writer) error           { return errors.New("none") }
+func (noLog) Tile(context.Context, ledger.Tile) ([]byte, error) { return nil, errors.New("none") }
+func (noLog) Receipt(context.Context, remit.EntryIndex) ([]byte, error) {
+	return nil, errors.New("none")
+}
 
-func newSite(t *testing.T, script string) *site {
+func newSite(t testing.TB, script string) *site {
 	t.Helper()
 	s := &site{t: t, w: orgs.New(t, orgs.Options{Profile: remit.Demo}), host: t.TempDir(), dir: filepath.Join(t.TempDir(), "executor")}
 	d := s.w.Team()

@@ -2,7 +2,7 @@ package main
 
 import (
 	"github.com/remit-dev/remit"
-	"github.com/remit-dev/remit/client"
+	"github.com/remit-dev/remit/launch"
 )
 
 // hidden runs the subcommands with which the binary calls itself; they are not for people and stand in no help. They
@@ -12,13 +12,13 @@ func hidden(a *app, args []string) (code int, ok bool) {
 		return 0, false
 	}
 	switch args[0] {
-	case client.EnterCommand:
-		return client.Enter(), true
-	case client.CredentialCommand:
+	case launch.EnterCommand:
+		return launch.Enter(), true
+	case launch.CredentialCommand:
 		if len(args) != 3 {
-			return a.fail(usagef("git calls this as %s SOCKET OPERATION", client.CredentialCommand)), true
+			return a.fail(usagef("git calls this as %s SOCKET OPERATION", launch.CredentialCommand)), true
 		}
-		if err := client.CredentialHelper(a.ctx, args[1], args[2], a.stdin, a.stdout); err != nil {
+		if err := launch.CredentialHelper(a.ctx, args[1], args[2], a.stdin, a.stdout); err != nil {
 			return a.fail(err), true
 		}
 		return remit.ExitOK, true

@@ -23,6 +23,7 @@ import (
 	"github.com/remit-dev/remit/executor"
 	"github.com/remit-dev/remit/follow"
 	"github.com/remit-dev/remit/gateway"
+	"github.com/remit-dev/remit/gateway/authzen"
 	"github.com/remit-dev/remit/gateway/change"
 	"github.com/remit-dev/remit/gateway/deploy"
 	"github.com/remit-dev/remit/gateway/git"
@@ -37,6 +38,7 @@ import (
 	"github.com/remit-dev/remit/seal"
 	"github.com/remit-dev/remit/secret"
 	"github.com/remit-dev/remit/server"
+	"github.com/remit-dev/remit/telemetry"
 )
 
 // Config is all that a server is told. Zero values are useful unless it says otherwise.
@@ -56,6 +58,16 @@ type Config struct {
 	// Executors are the zones whose approved work this process carries out itself; S and B by default, and in the demo
 	// profile also P. What is left out waits for an executor of its own: remit executor.
 	Executors []remit.Zone
+	// PublicLog lets anyone read the entries of the log as tiles; signed-in people can in any case.
+	PublicLog bool
+	// Metrics is the address on which operators find /metrics, /healthz and /readyz, without TLS and for whoever reaches
+	// it; none. OTLP is the base URL of a collector of traces; as the environment says. MaxDebt is how many leases in debt
+	// leave the server ready.
+	Metrics string
+	OTLP    string
+	MaxDebt int
+	// Settle is how long upstreams may still be at work on what a server before this one sent; executor.Settle.
+	Settle time.Duration
 	// Git is the git binary; found in PATH.
 	Git string
 	Log *slog.Logger
@@ -79,6 +91,17 @@ func (l layout) blobs() string { return l.at("blobs") }
 func (l layout) packs() string { return l.at("packs") }
 func (l layout) org() string   { return l.at("org") }
 
+// detections is how far the log was searched.
+func (l layout) detections() string { return l.at("detections") }
+
+// secondHead is the file that was given, or the one in the data directory.
+func (l layout) secondHead(given string) string {
+	if given != "" {
+		return given
+	}
+	return l.at("second-head")
+}
+
 func (l layout) serverKey() string { return l.at(filepath.Join("keys", "server.key")) }
 
 // House is a running server: everything wired, for `remit server`, `remit quickstart` and tests alike.
@@ -98,6 +121,7 @@ type House struct {
 	images    http.Handler // of registries, at /v2/
 	follower  *follow.Follower
 	heads     *checkpoints
+	watch     *watcher
 	listener  net.Listener
 	http      *http.Server
 	cancel    context.CancelFunc
@@ -118,10 +142,7 @@ func Open(ctx context.Context, c Config) (_ *House, err error) {
 		return nil, err
 	}
 	h := &House{Config: c, Org: org.Org}
-	second := ledger.SecondHead{Path: c.SecondHead}
-	if second.Path == "" {
-		second.Path = l.at("second-head")
-	}
+	second := ledger.SecondHead{Path: l.secondHead(c.SecondHead)}
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -155,9 +176,12 @@ func Open(ctx context.Context, c Config) (_ *House, err error) {
 	}
 	h.packs = &packs{Blobs: packDir}
 	policies := &bundles{blobs: blobs}
-	h.Engine, err = engine.Open(ctx, engine.Config{Store: h.store, Blobs: blobs, Policies: policies, Clock: systemClock{},
+	h.Engine, err = engine.Open(ctx, engine.Config{Store: timedStore{h.store, h}, Blobs: blobs, Policies: policies, Clock: systemClock{},
 		Log: c.Log, Kills: l.at("pending-kills")})
 	if err != nil {
+		return nil, err
+	}
+	if err = h.openWatch(ctx, blobs, packDir); err != nil {
 		return nil, err
 	}
 	if err = h.listen(); err != nil {
@@ -233,7 +257,7 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 	}
 	creds := credentials{h.Engine, h.broker, named}
 	pipeline := func(name string) *gateway.Pipeline {
-		return &gateway.Pipeline{Authn: tokens.Authenticator(name), Authz: authz, Creds: creds, Log: h.Log}
+		return &gateway.Pipeline{Authn: tokens.Authenticator(name), Authz: authz, Creds: creds, Log: h.Log, Observer: h.watch.t}
 	}
 	signed, err := newAttestor(h.Org, l.at(filepath.Join("keys", "attest.key")))
 	if err != nil {
@@ -271,7 +295,7 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 		if !slices.Contains(h.Executors, zone) {
 			part.share = onlySecrets
 		}
-		h.executors = append(h.executors, &executor.Executor{Orders: part, Pipeline: pipeline(name), Protocols: protocols, Log: h.Log})
+		h.executors = append(h.executors, &executor.Executor{Orders: part, Pipeline: pipeline(name), Protocols: protocols, Log: h.Log, Settle: h.Settle})
 	}
 	through := func(name string, proto gateway.Protocol) http.Handler {
 		p := pipeline(name)
@@ -284,7 +308,7 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 	h.api = server.New(server.Config{
 		Engine: h.Engine, Follow: h.follower, CA: h.CA, Sessions: sessions, Tokens: tokens, Bundles: policies,
 		Log: logbook{h, blobs, policies}, Secrets: store, Base: h.URL, Key: key, Version: version, Slog: h.Log,
-		Executors: newFar(h.Engine, where, creds, authz), Places: where, AttemptSecrets: named, Attestor: signed,
+		Formats: h.formats(), PublicLog: h.PublicLog, Executors: newFar(h.Engine, where, creds, authz), Places: where, AttemptSecrets: named, Attestor: signed, Contain: h.broker.Contain, Erased: h.packs.forget,
 		Mounts: map[string]http.Handler{
 			"git":         h.gitgw.Handler(pipeline("git")),
 			"forge":       forge.Handler(pipeline("forge")),
@@ -293,6 +317,7 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 			change.Name:   through(change.Name, changes),
 			secretgw.Name: uses.Handler(pipeline(secretgw.Name), named),
 			"registry":    registry,
+			authzen.Name:  (&authzen.Point{Authn: tokens.Authenticator(authzen.Name), Authz: authz, Base: h.URL + prefix + "/" + authzen.Name}).Handler(prefix + "/" + authzen.Name),
 			oci.Name:      http.NotFoundHandler(), // clients know a registry at the root of a host only: /v2/
 			"admission":   h.admission(),
 		},
@@ -308,6 +333,16 @@ type logbook struct {
 }
 
 func (b logbook) Head(ctx context.Context) (remit.LogHead, error) { return b.h.heads.head(ctx) }
+
+// Tile gives a tile of the log up to its newest checkpoint.
+func (b logbook) Tile(ctx context.Context, t ledger.Tile) ([]byte, error) {
+	return b.h.heads.tile(ctx, t)
+}
+
+// Receipt proves an entry under the newest checkpoint.
+func (b logbook) Receipt(ctx context.Context, i remit.EntryIndex) ([]byte, error) {
+	return b.h.heads.receipt(ctx, i)
+}
 
 // Export writes the log up to its newest checkpoint, with the text of every policy that it ever installed.
 func (b logbook) Export(ctx context.Context, w io.Writer) error {
@@ -357,6 +392,9 @@ func (h *House) Run(ctx context.Context) error {
 		return err
 	}
 	h.Engine.DrainKills()
+	if err := h.Engine.FinishErasures(ctx); err != nil {
+		return err
+	}
 	if err := h.sweepPacks(ctx); err != nil {
 		return err
 	}
@@ -368,7 +406,9 @@ func (h *House) Run(ctx context.Context) error {
 	root := http.NewServeMux()
 	root.Handle("/v2/", h.images)
 	root.Handle("/", h.api)
-	h.http = &http.Server{Handler: root, TLSConfig: tlsConfig, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+	root.HandleFunc("GET /healthz", telemetry.Alive)
+	root.HandleFunc("GET /readyz", h.watch.t.ReadyCode)
+	h.http = &http.Server{Handler: h.watch.t.HTTP(root), TLSConfig: tlsConfig, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(h.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	failed := make(chan error, 8)
@@ -377,6 +417,8 @@ func (h *House) Run(ctx context.Context) error {
 		h.work(ctx, failed, "executor", x.Run)
 	}
 	h.work(ctx, failed, "broker", h.broker.Run)
+	h.work(ctx, failed, "watch", h.watch.follow)
+	h.work(ctx, failed, "metrics", h.watch.serve)
 	h.work(ctx, failed, "clock", h.tick)
 	h.work(ctx, failed, "checkpoints", func(ctx context.Context) error { return h.heads.run(ctx, h.Engine) })
 	go func() {
@@ -467,11 +509,7 @@ func (h *House) sweepPacks(ctx context.Context) error {
 		if err != nil {
 			continue
 		}
-		body := req.Order
-		if req.Gateway == change.Name {
-			body = change.PushOf(body)
-		}
-		if d, ok := git.PackOf(body); ok {
+		if d, ok := packOf(req); ok {
 			needed[d] = true
 		}
 	}
@@ -496,6 +534,9 @@ func (h *House) Close() {
 	h.group.Wait()
 	if h.listener != nil {
 		h.listener.Close()
+	}
+	if h.watch != nil {
+		h.watch.close()
 	}
 	if h.broker != nil {
 		h.broker.Close()

@@ -23,6 +23,7 @@ until when. --all adds those that have ended; with the id of one that has, its r
 		Example: `  remit leases
   remit leases --all
   remit leases L-57
+  remit leases contain forge
   remit leases abandon L-57 --reason "the cluster was dismantled"`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -46,7 +47,7 @@ until when. --all adds those that have ended; with the id of one that has, its r
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "also those that have ended")
-	c.AddCommand(newLeaseAbandon(a))
+	c.AddCommand(newLeaseAbandon(a), newLeaseContain(a))
 	return c
 }
 
@@ -81,6 +82,18 @@ func (a *app) oneLease(cmd *cobra.Command, s *signed, id remit.ID) error {
 }
 
 func (a *app) printLeases(list remit.LeaseList) {
+	for _, up := range list.Contained {
+		a.printf("%s: nothing is made or done there; remit leases contain --lift %s\n", a.paint(red, "contained "+visible(up)), visible(up))
+	}
+	if list.Lost != nil {
+		a.printf("%s: the log went on from a backup, and does not know what was made after it. Until %s such a credential may live.\n"+
+			"Remit finds and ends them by name where an upstream lists them; look at the others yourself, or contain them.\n\n",
+			a.paint(red, "exposed"), list.Lost.UTC().Format(time.RFC3339))
+	}
+	if len(list.Leases) == 0 && list.Lost != nil {
+		a.printf("the log knows of no upstream credential that lives\n")
+		return
+	}
 	if len(list.Leases) == 0 {
 		a.printf("no upstream credential lives\n")
 		return
@@ -110,12 +123,16 @@ func (a *app) printLeases(list remit.LeaseList) {
 	case list.Exposure == 0:
 		a.printf("\nno debt, no exposure\n")
 	}
-	if list.Exposure > 0 {
+	known := list.Exposure
+	if list.Lost != nil {
+		known-- // it is told above
+	}
+	if known > 0 {
 		until := ""
 		if list.Until != nil {
 			until = ", the last one " + a.when(*list.Until)
 		}
-		a.printf("\n%d exposed until they end by themselves%s\n", list.Exposure, until)
+		a.printf("\n%d exposed until they end by themselves%s\n", known, until)
 	}
 }
 
@@ -135,6 +152,48 @@ func (a *app) printLease(l remit.LeaseView) {
 		a.field("exposed", "until "+l.Until.UTC().Format(time.RFC3339))
 	}
 	a.field("entry", fmt.Sprint(l.Entry))
+}
+
+func newLeaseContain(a *app) *cobra.Command {
+	var lift, yes bool
+	c := &cobra.Command{
+		Use:   "contain UPSTREAM",
+		Short: "End all credentials of an upstream, and keep everything from it",
+		Long: `For when credentials of an upstream may be in the wrong hands. Everything that Remit made there is ended at once, also what
+the log knows no lease of, and no step is taken there until --lift. One administrator says so. What is not seen dead yet
+stands in remit leases. What an upstream ends by its own clock only is exposed until then.`,
+		Example: `  remit leases contain forge
+  remit leases contain --lift forge`,
+		Args: one,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if lift {
+				if err := a.confirm(yes, "let credentials be made at "+args[0]+" again?"); err != nil {
+					return err
+				}
+			}
+			out, err := s.Contain(cmd.Context(), args[0], remit.ContainRequest{Lift: lift})
+			if err != nil {
+				return err
+			}
+			return a.print(out, func() {
+				if lift {
+					a.printf("%s is not contained any more\n", visible(out.Upstream))
+					return
+				}
+				a.printf("%s is contained; %d of its credentials were alive and are being ended: remit leases\n", visible(out.Upstream), len(out.Leases))
+				if out.Rest != "" {
+					a.printf("%s\n", visibleText(out.Rest))
+				}
+			})
+		},
+	}
+	c.Flags().BoolVar(&lift, "lift", false, "let credentials be made there again")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
 }
 
 func newLeaseAbandon(a *app) *cobra.Command {

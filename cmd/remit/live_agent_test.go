@@ -226,6 +226,9 @@ func cmdRequest(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) > 2 {
 		r.SetBasicAuth("remit", args[2])
 	}
+	if strings.HasPrefix(body, "{") {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	sendRequest(ts, neg, r)
 }
 

@@ -345,7 +345,7 @@ func cmdFetch(ts *testscript.TestScript, neg bool, args []string) {
 
 var releaseCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"registry": cmdRegistry, "image": cmdImage, "targets": cmdTargets, "target": cmdTarget, "runs": cmdRuns, "chain": cmdChain,
-	"publish": cmdPublish, "ask": cmdAsk, "approved": cmdApproved, "serving": cmdServing, "executor": cmdExecutor,
+	"publish": cmdPublish, "intoto": cmdInToto, "ask": cmdAsk, "approved": cmdApproved, "serving": cmdServing, "executor": cmdExecutor,
 	"issuer": cmdIssuer, "job": cmdJob, "fetch": cmdFetch,
 }
 

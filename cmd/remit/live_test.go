@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,6 +58,8 @@ func TestLive(t *testing.T) {
 		"vote": cmdVote, "flip": cmdFlip, "cut": cmdCut, "listen": cmdListen, "declared": cmdDeclared, "request": cmdRequest, "until": cmdUntil,
 	}
 	maps.Copy(commands, releaseCommands)
+	maps.Copy(commands, wireCommands)
+	maps.Copy(commands, crashCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/live",
 		RequireUniqueNames: true,
@@ -92,8 +95,11 @@ type world struct {
 	dir, data string
 	url       string // of the server, the same after a restart
 	server    *process
+	under     []string // what the server runs under
+	pid       int      // of the newest server, also if it did not start
 	forge     *forge
 	runtime   runtimeParts
+	raw       rawParts
 	people    map[string]string // person → key file
 	tasks     map[string]*work
 }
@@ -119,6 +125,7 @@ func setUp(e *testscript.Env, bin string) error {
 	e.Defer(func() {
 		w.end()
 		os.RemoveAll(run)
+		judged(e, w.data)
 	})
 	home := filepath.Join(e.WorkDir, "home")
 	upstream := filepath.Join(e.WorkDir, "upstream")
@@ -142,8 +149,12 @@ func setUp(e *testscript.Env, bin string) error {
 	return nil
 }
 
-// condition knows [confine]: the kernel lets remit run hide paths from its command.
+// condition knows [confine]: the kernel lets remit run hide paths from its command, and [inject]: strace can make system
+// calls fail.
 func condition(name string) (bool, error) {
+	if name == "inject" {
+		return canInject() == nil, nil
+	}
 	if name != "confine" {
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
@@ -385,7 +396,8 @@ func (w *world) startServer(ts *testscript.TestScript) error {
 		return err
 	}
 	defer out.Close()
-	cmd := command(ts, w, "", "remit", append([]string{"server", "--data", w.data, "--listen", listen}, w.runtime.flags...)...)
+	start := append(slices.Clone(w.under), append([]string{"remit", "server", "--data", w.data, "--listen", listen}, w.runtime.flags...)...)
+	cmd := command(ts, w, "", start[0], start[1:]...)
 	cmd.Stdout, cmd.Stderr = in, log
 	begun, err := log.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -397,6 +409,7 @@ func (w *world) startServer(ts *testscript.TestScript) error {
 	if err != nil {
 		return err
 	}
+	w.pid = p.cmd.Process.Pid
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		waitFor(ts, p.done, "the end of a server that does not start")

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,7 +28,8 @@ the policy of its time.`,
   remit log export --file log.bundle
   remit log verify --file log.bundle --trust log.trust
   remit log tail -f`,
-		newLogVerify(a), newLogExport(a), newLogCheckpoint(a), newLogTail(a))
+		newLogVerify(a), newLogExport(a), newLogCheckpoint(a), newLogTail(a),
+		newLogReceipt(a), newLogCheckReceipt(a), newLogTiles(a))
 }
 
 func newLogVerify(a *app) *cobra.Command {
@@ -77,6 +80,9 @@ func (a *app) printVerification(v verification) {
 		derived += fmt.Sprintf(", %d denials for limits that no replay derives", m.Limits)
 	}
 	a.field("commands", derived)
+	for _, by := range slices.Sorted(maps.Keys(m.Erased)) {
+		a.field("bound", fmt.Sprintf("entries %v, erased by entry %d", m.Erased[by], by))
+	}
 	for _, w := range m.Wrong {
 		a.printf("%s %s\n", a.paint(red, "wrong"), visible(w))
 	}

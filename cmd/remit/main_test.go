@@ -84,7 +84,7 @@ func TestExamplesParse(t *testing.T) {
 			if len(words) < 2 || words[0] != "remit" {
 				continue
 			}
-			for _, stop := range []string{"|", "||", ">", "<", "#"} {
+			for _, stop := range []string{"|", "||", "&&", ">", "<", "#"} {
 				for i, w := range words {
 					if w == stop {
 						words = words[:i]

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
@@ -125,14 +126,15 @@ func (o zoned) Claim(ctx context.Context, access remit.ID) (executor.Claimed, re
 // process carried out, are the source executor's to clear up.
 func (o zoned) Unfinished(ctx context.Context) ([]executor.Open, error) {
 	type open struct {
-		id remit.ID
-		at remit.EntryIndex
+		id       remit.ID
+		at       remit.EntryIndex
+		notAfter int64
 	}
 	var found []open
 	o.engine.View(func(s *authority.State) {
 		for id, a := range s.Attempts {
 			if (a.Executor == o.name || a.Executor == "" && o.name == executor.Source) && o.takes(a.Steps) {
-				found = append(found, open{id, a.Decision})
+				found = append(found, open{id, a.Decision, a.NotAfter})
 			}
 		}
 	})
@@ -144,7 +146,7 @@ func (o zoned) Unfinished(ctx context.Context) ([]executor.Open, error) {
 			return nil, err
 		}
 		// What cannot be read any more has no protocol, and so is ambiguous.
-		out = append(out, executor.Open{Attempt: remit.Attempt{ID: f.id}, Protocol: req.Gateway,
+		out = append(out, executor.Open{Attempt: remit.Attempt{ID: f.id, NotAfter: time.Unix(0, f.notAfter)}, Protocol: req.Gateway,
 			Order: remit.Order{Caller: req.Caller, Steps: req.Steps, Deploy: req.Deploy, Body: req.Order, Attempt: f.id}})
 	}
 	return out, nil

@@ -223,7 +223,7 @@ func newPolicyTry(a *app) *cobra.Command {
 		Use:   "try DIR",
 		Short: "Say what another policy would have decided",
 		Long: `Judges the requests of the last days again, each on the state as it was then, under the policy of DIR, and shows every decision
-that would have been another. Nothing is put in force. Run it before you apply a policy: an empty answer means that
+that would have been another, and counts the requests to which rules on trial (observe) apply. Nothing is put in force. Run it before you apply a policy: an empty answer means that
 nobody would have noticed.`,
 		Example: `  remit policy try declarations/policy
   remit policy try declarations/policy --since 30d -o json`,
@@ -259,6 +259,9 @@ func (a *app) try(ctx context.Context, files []remit.PolicyFile, since time.Dura
 			if d.Sentence != "" {
 				a.printf("    %s %s\n", visible(d.Sentence), bracketed(d.Rules))
 			}
+		}
+		for _, o := range answer.Observed {
+			a.printf("%s %s: %s\n", a.paint(yellow, "would "+o.Verdict.String()+" (observed)"), visible(o.Rule), counted(o.Requests, "request"))
 		}
 		a.printf("%s judged again under %s; %d would have been decided otherwise\n", counted(answer.Judged, "request"), answer.Digest, len(answer.Differences))
 	})

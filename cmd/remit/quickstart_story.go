@@ -12,6 +12,7 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/client"
+	"github.com/remit-dev/remit/launch"
 )
 
 // shell is a command of an agent that is told what to do line by line: one instance, many steps.
@@ -36,11 +37,11 @@ func startShell(ctx context.Context, c *client.Client, task remit.ID, dir string
 		return nil, err
 	}
 	s := &shell{in: inW, out: bufio.NewReader(outR), done: make(chan error, 1)}
-	l := client.Launcher{Session: c.Session(), Say: outW, Runtime: filepath.Dir(dir)}
+	l := launch.Launcher{Session: c.Session(), Say: outW, Runtime: filepath.Dir(dir)}
 	go func() {
 		defer inR.Close()
 		defer outW.Close()
-		code, err := l.Run(ctx, client.Options{Task: task, Command: []string{"sh"}, Dir: dir, Confinement: remit.ConfineNone,
+		code, err := l.Run(ctx, launch.Options{Task: task, Command: []string{"sh"}, Dir: dir, Confinement: remit.ConfineNone,
 			Stdin: inR, Stdout: outW, Stderr: outW})
 		s.code = code
 		s.done <- err

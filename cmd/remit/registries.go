@@ -22,6 +22,7 @@ import (
 	"github.com/remit-dev/remit/gateway/oci"
 	"github.com/remit-dev/remit/identity"
 	"github.com/remit-dev/remit/ledger"
+	"github.com/remit-dev/remit/server"
 )
 
 // registries are the declared OCI registries, as the gateway sees them.
@@ -174,10 +175,37 @@ func (a *attestor) Provenance(ctx context.Context, origin string, v remit.Artifa
 	if err != nil {
 		return nil, err
 	}
-	s, err := attest.Provenance(attest.Published{Artifact: v.Artifact, Builder: "spiffe://" + td.Name() + "/agent/" + v.Agent, Inputs: v.Inputs,
-		Task: v.Task, Requester: v.RequestedBy, Where: attest.Where{Origin: origin, Entry: v.Entry, At: v.At}})
+	p := attest.Published{Artifact: v.Artifact, Builder: "spiffe://" + td.Name() + "/agent/" + v.Agent, Inputs: v.Inputs,
+		Task: v.Task, Requester: v.RequestedBy, Where: attest.Where{Origin: origin, Entry: v.Entry, At: v.At}}
+	if v.Job != nil {
+		p.Workflow, p.Issuer = v.Job.Workflow, v.Job.Issuer
+	}
+	return a.sign(ctx)(attest.Provenance(p))
+}
+
+func (a *attestor) Review(ctx context.Context, origin string, v remit.ReviewView) ([]byte, error) {
+	td, err := identity.TrustDomain(a.org)
 	if err != nil {
 		return nil, err
 	}
-	return attest.Sign(ctx, s, a.signer)
+	return a.sign(ctx)(attest.Review(attest.Reviewed{Repository: v.Repository, Ref: v.Ref, Base: v.Base, Head: v.Head, Tree: v.Tree, Diff: v.Diff,
+		Verdict: v.Verdict, Reviewer: "spiffe://" + td.Name() + "/agent/" + v.Agent, Task: v.Task, Where: attest.Where{Origin: origin, Entry: v.Entry, At: v.At}}))
+}
+
+func (a *attestor) Release(ctx context.Context, origin string, r server.Released) ([]byte, error) {
+	out := attest.Released{Deploy: r.Deploy, Allowed: true, Policy: r.Policy, Evidence: r.Evidence, Rules: r.Rules, Task: r.Task, Access: r.Access,
+		Executor: r.Executor, Attempt: r.Attempt, Outcome: r.Outcome, Where: attest.Where{Origin: origin, Entry: r.Decision, At: r.At}}
+	for _, v := range r.Approvals {
+		out.Votes = append(out.Votes, attest.Approval{Person: v.Person, Assurance: v.Assurance})
+	}
+	return a.sign(ctx)(attest.Release(out))
+}
+
+func (a *attestor) sign(ctx context.Context) func([]byte, error) ([]byte, error) {
+	return func(statement []byte, err error) ([]byte, error) {
+		if err != nil {
+			return nil, err
+		}
+		return attest.Sign(ctx, statement, a.signer)
+	}
 }

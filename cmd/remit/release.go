@@ -11,6 +11,7 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/client"
+	"github.com/remit-dev/remit/launch"
 )
 
 // newToken prints a token for a gateway, for tools that cannot ask git's credential helper.
@@ -28,7 +29,7 @@ only, and ends with the instance. git needs none of this: its credential helper 
 			if err != nil {
 				return err
 			}
-			t, err := client.TokenThrough(cmd.Context(), socket, args[0])
+			t, err := launch.TokenThrough(cmd.Context(), socket, args[0])
 			if err != nil {
 				return err
 			}
@@ -60,7 +61,7 @@ func (a *app) within(ctx context.Context, gateway string) (*client.Client, strin
 	if err != nil {
 		return nil, "", err
 	}
-	t, err := client.TokenThrough(ctx, socket, gateway)
+	t, err := launch.TokenThrough(ctx, socket, gateway)
 	return c, t.Token, err
 }
 
@@ -272,14 +273,21 @@ unless it says otherwise. A person asks for it through an agent that may: the se
 }
 
 func newReleaseShow(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "show [ENVIRONMENT]",
+	statement, entry := false, uint64(0)
+	c := &cobra.Command{
+		Use:   "show [ENVIRONMENT [--statement]]",
 		Short: "Show what is deployed where, and what waits",
-		Long:  "Shows each environment, or one, with the digests that are there now, the entry that recorded them, and what waits for people.",
+		Long: `Shows each environment, or one, with the digests that are there now, the entry that recorded them, and what waits for people.
+With --statement it prints what is there now, or the release of another entry, as the server signs it: a SLSA verification
+summary in a DSSE envelope, with the digests, the evidence, who approved, who carried it out and what came of it.`,
 		Example: `  remit release show
-  remit release show payments/production -o json`,
+  remit release show payments/production -o json
+  remit release show payments/production --statement > release.intoto.json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if statement {
+				return a.releaseStatement(cmd.Context(), args, remit.EntryIndex(entry))
+			}
 			envs, err := a.environments(cmd.Context(), args)
 			if err != nil {
 				return err
@@ -305,6 +313,33 @@ func newReleaseShow(a *app) *cobra.Command {
 			})
 		},
 	}
+	c.Flags().BoolVar(&statement, "statement", false, "print what is there now as a signed statement")
+	c.Flags().Uint64Var(&entry, "entry", 0, "with --statement: the release that this entry of the log records")
+	return c
+}
+
+// releaseStatement prints the statement on what is in an environment, or on the release of an entry.
+func (a *app) releaseStatement(ctx context.Context, args []string, entry remit.EntryIndex) error {
+	if len(args) != 1 {
+		return usagef("--statement is on one environment: remit release show ENVIRONMENT --statement")
+	}
+	envs, err := a.environments(ctx, args)
+	if err != nil {
+		return err
+	}
+	switch e := envs[0]; {
+	case entry != 0 && !slices.ContainsFunc(e.History, func(r remit.ReleaseView) bool { return r.Entry == entry }):
+		return remit.Errorf(remit.NotFound, "entry %d records no release of %s; remit release history shows them", entry, e.Name)
+	case entry == 0 && e.Current == nil:
+		return remit.Errorf(remit.NotFound, "nothing was deployed to %s through Remit", e.Name)
+	case entry == 0:
+		entry = e.Current.Entry
+	}
+	s, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return a.printEnvelope(s.Statement(ctx, "releases", entry))
 }
 
 func (a *app) printRelease(r remit.ReleaseView) {

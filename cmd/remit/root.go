@@ -44,7 +44,7 @@ waits for one (remit approvals); what happened is in a log that anyone can verif
 	f.StringVar(&a.flags.Key, "key", "", "your SSH key: the private key's file, or a .pub whose key is in your ssh-agent [REMIT_KEY]")
 	for _, make := range []func(*app) *cobra.Command{
 		newLogin, newWhoAmI, newApply, newDiff, newDeclarations, newTask, newAgent, newRun, newApprovals, newWait, newKill, newDelegate, newArtifact, newRelease, newRollback, newToken, newSecret, newReview, newMerge, newCI, newExecutor, newEnvironment,
-		newPolicy, newLog, newWhy, newTrace, newClock, newKey, newLeases, newVersion,
+		newPolicy, newLog, newWhy, newTrace, newErase, newExport, newFindings, newDrain, newClock, newKey, newLeases, newVersion,
 	} {
 		root.AddCommand(make(a))
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/remit-dev/remit"
-	"github.com/remit-dev/remit/client"
+	"github.com/remit-dev/remit/launch"
 )
 
 // afterwards bounds what is said to the server once the command has ended.
@@ -68,13 +68,14 @@ ends, unless something of it waits for people. The exit code is the command's ow
 		if err != nil {
 			return err
 		}
+		a.noteDropped(t)
 		where := ""
 		if slices.ContainsFunc(t.Grant, func(s remit.Scope) bool { return slices.Contains(s.Actions, "source.push") }) {
 			where = "; it pushes to " + visible(t.Branch)
 		}
 		a.notef("remit: task %s for %s, until %s%s", visible(string(t.ID)), visible(t.Agent), stamp(t.Deadline), where)
-		l := client.Launcher{Session: s.Session(), Say: a.stderr, Sole: true}
-		code, err := l.Run(ctx, client.Options{Task: t.ID, Command: args, Pass: env, Confinement: remit.Confinement(confine),
+		l := launch.Launcher{Session: s.Session(), Say: a.stderr, Sole: true}
+		code, err := l.Run(ctx, launch.Options{Task: t.ID, Command: args, Pass: env, Confinement: remit.Confinement(confine),
 			Hide: a.secrets(s.profile), Stdin: file(a.stdin), Stdout: file(a.stdout), Stderr: file(a.stderr)})
 		if err != nil {
 			a.fail(err)

@@ -164,13 +164,14 @@ the agent is entitled to, and dies with the task. Requesting a task does not run
 }
 
 func newTaskCreate(a *app) *cobra.Command {
-	w := wanted{}
+	w, strict := wanted{}, false
 	c := &cobra.Command{
 		Use:   "create --agent NAME --intent TEXT [--repo R …]",
 		Short: "Request work from an agent",
 		Long: `Makes a task and prints what its grant really covers. --repo alone asks for source.read and source.push on that repository;
 --action, --ref, --path and the limits narrow it. --envelope-path says what your words mean: a step inside the grant but
-outside the envelope waits for a person instead of being denied.`,
+outside the envelope waits for a person instead of being denied. What the agent is not entitled to is left out, and said;
+with --strict there is no task then.`,
 		Example: `  remit task create --agent coder --intent "fix the rounding (#12)" --repo forge/acme/payments
   remit task create --agent coder --intent "update the docs" --repo forge/acme/payments --path 'docs/**' --for 4h
   remit task create --agent reviewer --intent "review #12" --repo forge/acme/payments --action review.read --action review.submit`,
@@ -180,6 +181,7 @@ outside the envelope waits for a person instead of being denied.`,
 			if err != nil {
 				return err
 			}
+			r.Strict = strict
 			s, err := a.connect(cmd.Context())
 			if err != nil {
 				return err
@@ -188,6 +190,7 @@ outside the envelope waits for a person instead of being denied.`,
 			if err != nil {
 				return err
 			}
+			a.noteDropped(t)
 			return a.print(t, func() {
 				a.printTask(t)
 				a.printf("\nrun it:  remit run --task %s -- COMMAND\n", visible(string(t.ID)))
@@ -195,7 +198,20 @@ outside the envelope waits for a person instead of being denied.`,
 		},
 	}
 	w.flags(c)
+	c.Flags().BoolVar(&strict, "strict", false, "make no task if the agent is not entitled to all of it")
 	return c
+}
+
+// noteDropped says which part of what was asked for the task does not have.
+func (a *app) noteDropped(t remit.TaskView) {
+	for _, line := range strings.Split(scopeLines(t.Dropped), "\n") {
+		if line != "" {
+			a.notef("remit: warning: not granted, because agent %s is not entitled to it: %s", visible(t.Agent), line)
+		}
+	}
+	if len(t.Dropped) > 0 {
+		a.notef("remit: granted is: %s", strings.ReplaceAll(scopeLines(t.Grant), "\n", "; "))
+	}
 }
 
 func newTaskList(a *app) *cobra.Command {

@@ -100,5 +100,8 @@ func (a *app) traceLine(s remit.TraceStep) string {
 	if s.Code != "" {
 		line += " [" + visible(string(s.Code)) + "]"
 	}
+	if s.ErasedBy != 0 {
+		line += a.paint(faint, fmt.Sprintf(" (what it was decided on was erased by entry %d)", s.ErasedBy))
+	}
 	return line
 }

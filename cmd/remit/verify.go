@@ -174,6 +174,9 @@ func (r *replay) note(i remit.EntryIndex, l ledger.Leaf) {
 	if e.Code != "" {
 		x.Meaning = e.Code.Info().Meaning
 	}
+	for _, name := range e.Observed {
+		x.Observed = append(x.Observed, remit.ObservationOf(name))
+	}
 	for _, s := range e.Steps {
 		x.Steps = append(x.Steps, s.Step)
 		if s.Ref != "" && !s.Step.Effect {
@@ -218,10 +221,12 @@ func (r *replay) decided(ctx context.Context) func(*authority.State, time.Time, 
 		if i != r.want || r.found == nil {
 			return
 		}
-		d, err := engine.Told(ctx, s, at, c, r)
+		told, err := engine.Told(ctx, s, at, c, r)
 		if err != nil {
 			return
 		}
+		d := told.Decision
+		r.found.Observed = told.Observed
 		r.found.Sentence = d.Sentence
 		r.found.Derived = d.Verdict == e.Verdict && d.Code == e.Code && d.Access == e.Access
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/remit-dev/remit"
-	"github.com/remit-dev/remit/client"
+	"github.com/remit-dev/remit/launch"
 )
 
 func newWait(a *app) *cobra.Command {
@@ -79,7 +79,7 @@ func (a *app) await(signIn context.Context, id remit.ID, timeout time.Duration) 
 func (a *app) waiter(ctx context.Context, id remit.ID) (look func(context.Context, remit.ID) (remit.AccessView, error), now remit.AccessView, err error) {
 	if socket := a.getenv("REMIT_SOCKET"); a.getenv("REMIT_INSTANCE") != "" && socket != "" {
 		return func(ctx context.Context, id remit.ID) (remit.AccessView, error) {
-			return client.WaitThrough(ctx, socket, id)
+			return launch.WaitThrough(ctx, socket, id)
 		}, now, nil
 	}
 	s, err := a.connect(ctx)

@@ -88,6 +88,7 @@ func (a *app) printExplanation(x explanation) {
 	}
 	a.field("because", visibleText(sentence))
 	a.field("rules", list(x.Rules))
+	a.field("observed", observedLines(x.Observed))
 	who := visible(x.Agent)
 	if who != "" {
 		who = "agent " + who
@@ -115,7 +116,9 @@ func (a *app) printExplanation(x explanation) {
 	if !x.Policy.IsZero() {
 		a.field("policy", x.Policy.String())
 	}
-	if x.Derived {
+	if x.ErasedBy != 0 {
+		a.field("derived", a.paint(yellow, fmt.Sprintf("not derived again: what it was decided on was erased by entry %d", x.ErasedBy)))
+	} else if x.Derived {
 		a.field("derived", a.paint(green, "deciding it again just now gave the same"))
 	} else {
 		a.field("derived", a.paint(yellow, "not derived again: what it was decided on is gone, or it was a limit such as a time-out"))

@@ -59,6 +59,7 @@ type verdict struct {
 	Base    string `json:"base"` // its value
 	Head    string `json:"head"`
 	Tree    string `json:"tree"` // that merging gives
+	Diff    string `json:"diff"` // sha256 of what merging changes, remit.DiffDigest
 	Verdict string `json:"verdict"`
 	Text    string `json:"text,omitempty"`
 }
@@ -93,7 +94,8 @@ func (g *Gateway) Classify(ctx context.Context, c remit.Caller, r *http.Request)
 	if into != "" && !strings.HasPrefix(into, "refs/") {
 		into = "refs/heads/" + into
 	}
-	m := gateway.Making{Repo: in.Repo, Ref: into, Merge: in.Head, Name: c.Agent, When: g.Now(),
+	m := gateway.Making{Repo: in.Repo, Ref: into, Merge: in.Head, When: g.Now(),
+		Name: c.Agent + " (" + string(c.Task) + ")", Email: string(c.Task) + "@remit.invalid", // as of commits that are made through a forge's API
 		Message: "Merge " + in.Head + "\n\nRemit-Task: " + string(c.Task) + "\n"}
 	req := remit.Request{Gateway: Name, Caller: c, Steps: []remit.Step{{Action: "source.merge", Resource: res}}}
 	var made gateway.Made
@@ -115,7 +117,7 @@ func (g *Gateway) Classify(ctx context.Context, c remit.Caller, r *http.Request)
 			return remit.Request{}, nil, err
 		}
 		req.Steps[0].Action, req.Review = "review.submit", in.Verdict
-		o.Verdict = &verdict{in.Repo, made.Ref.Ref, made.Ref.Old, in.Head, made.Ref.Tree, in.Verdict, in.Text}
+		o.Verdict = &verdict{in.Repo, made.Ref.Ref, made.Ref.Old, in.Head, made.Ref.Tree, "sha256:" + remit.DiffDigest(made.Ref.Paths).String(), in.Verdict, in.Text}
 	}
 	if req.Order, err = json.Marshal(o); err != nil {
 		return remit.Request{}, nil, remit.Errorf(remit.BadRequest, "the request cannot be stored: %w", err)

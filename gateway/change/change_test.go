@@ -82,7 +82,7 @@ func TestAMergeIsMadeJudgedAndPushed(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := g.asked[0]
-	if m.Repo != "forge/app" || m.Ref != "refs/heads/main" || m.Merge != head || m.Name != "merger" || !strings.Contains(m.Message, "Remit-Task: T-2") || !m.When.Equal(time.Unix(1_800_000_000, 0)) {
+	if m.Repo != "forge/app" || m.Ref != "refs/heads/main" || m.Merge != head || m.Name != "merger (T-2)" || m.Email != "T-2@remit.invalid" || !strings.Contains(m.Message, "Remit-Task: T-2") || !m.When.Equal(time.Unix(1_800_000_000, 0)) {
 		t.Fatalf("%+v", m)
 	}
 	if len(req.Steps) != 1 || req.Steps[0].Action != "source.merge" || req.Steps[0].Resource != "repo:forge/app" || req.Refs[0].New != head || req.Refs[0].Tree != tree ||
@@ -126,7 +126,7 @@ func TestAVerdictIsBoundToWhatAMergeWouldDo(t *testing.T) {
 	if err := json.Unmarshal(res.Receipt, &said); err != nil || res.Outcome != remit.Done || len(g.sent) != 0 || w.Code != 201 {
 		t.Fatalf("%+v %v %d", res, err, w.Code)
 	}
-	for k, v := range map[string]string{"repo": "forge/app", "into": "refs/heads/main", "base": base, "head": head, "tree": tree, "verdict": "approve", "text": "fine"} {
+	for k, v := range map[string]string{"repo": "forge/app", "into": "refs/heads/main", "base": base, "head": head, "tree": tree, "diff": "sha256:" + remit.DiffDigest(nil).String(), "verdict": "approve", "text": "fine"} {
 		if said[k] != v {
 			t.Errorf("the statement says %s is %q, not %q", k, said[k], v)
 		}

@@ -6,9 +6,9 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/gateway/git/internal/change"
 	"github.com/remit-dev/remit/gateway/git/internal/pktline"
 )
 
@@ -23,7 +23,7 @@ func (x *exchange) Refuse(w http.ResponseWriter, r *http.Request, d remit.Decisi
 	} else {
 		x.kept = remit.Digest{} // the order rests on it
 	}
-	human, why := scrub(d.Sentence), reason(d.Code, d.Sentence)
+	human, why := change.Scrub(d.Sentence), reason(d.Code, d.Sentence)
 	if human == "" {
 		human = d.Code.Info().Meaning
 	}
@@ -51,7 +51,7 @@ func machineLine(d remit.Decision, commands []pktline.Command) string {
 		b += " ref=" + word(c.Ref)
 	}
 	if d.Verdict == remit.Hold {
-		b += fmt.Sprintf(" state=waiting access=%s do=\"remit wait %s\"", word(string(d.Access)), scrub(string(d.Access)))
+		b += fmt.Sprintf(" state=waiting access=%s do=\"remit wait %s\"", word(string(d.Access)), change.Scrub(string(d.Access)))
 	}
 	return b
 }
@@ -68,7 +68,7 @@ func (x *exchange) Fail(w http.ResponseWriter, r *http.Request, e *remit.Error) 
 	if x.begun {
 		return // the client has the beginning of an answer; it sees that the end is missing
 	}
-	sentence := scrub(e.Sentence)
+	sentence := change.Scrub(e.Sentence)
 	line := "remit: code=" + word(string(e.Code))
 	switch {
 	case x.answersPush():
@@ -136,7 +136,7 @@ func (x *exchange) report(w http.ResponseWriter, rep *pktline.Report, said strin
 		b = text
 	} else {
 		for line := range strings.Lines(said) {
-			b = pktline.AppendBand(b, pktline.BandProgress, []byte(scrub(strings.TrimRight(line, "\r\n"))+"\n"))
+			b = pktline.AppendBand(b, pktline.BandProgress, []byte(change.Scrub(strings.TrimRight(line, "\r\n"))+"\n"))
 		}
 		b = pktline.AppendFlush(pktline.AppendBand(b, pktline.BandData, text))
 	}
@@ -160,27 +160,14 @@ func reason(code remit.Code, sentence string) string {
 	if sentence == "" {
 		sentence = code.Info().Meaning
 	}
-	return clip(scrub(sentence), maxReason) + " (" + string(code) + ")"
+	return change.Clip(change.Scrub(sentence), maxReason) + " (" + string(code) + ")"
 }
 
 // word is s as a value of the machine line.
 func word(s string) string {
-	s = scrub(s)
+	s = change.Scrub(s)
 	if s == "" || strings.ContainsAny(s, " \"\\=") {
 		return strconv.Quote(s)
 	}
 	return s
-}
-
-// scrub takes out of a text from outside whatever a terminal would obey or not show.
-func scrub(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t' || r == '\n' || r == '\r':
-			return ' '
-		case r == unicode.ReplacementChar || !unicode.IsPrint(r):
-			return '?'
-		}
-		return r
-	}, s)
 }

@@ -9,92 +9,96 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/gateway/git/internal/change"
+	"github.com/remit-dev/remit/gateway/git/internal/meaning"
 	"github.com/remit-dev/remit/gateway/git/internal/mirror"
 	"github.com/remit-dev/remit/gateway/git/internal/object"
 )
 
-// Explainer says of changed files what a person should know before they decide: which dependencies change, what is
-// wrong with a workflow, who owns a path. It only adds words to the card.
-type Explainer interface {
-	// Explains tells whether Explain has anything to say of files of that name.
-	Explains(path string) bool
-	// Explain compares two contents; nil stands for a file that is not there.
-	Explain(path string, old, new []byte) []string
-	// Owners reads a CODEOWNERS file.
-	Owners(file []byte) func(path string) []string
-}
+// Explainer says of changed files what policy judges and what a person should know before they decide.
+type Explainer = meaning.Explainer
 
-// Limits of what is explained of one change.
+// Limits of what is explained of one push.
 const (
-	maxExplained = 20      // files
-	maxExplain   = 4 << 20 // bytes of one file
-	maxNote      = 600     // bytes of one file's words
+	maxExplained = 50       // files
+	maxExplain   = 4 << 20  // bytes of one file
+	maxExplains  = 64 << 20 // bytes of all of them
 )
 
 // owners are the places of a CODEOWNERS file, first found counts.
 var owners = []string{"CODEOWNERS", ".gitea/CODEOWNERS", ".forgejo/CODEOWNERS", ".github/CODEOWNERS", "docs/CODEOWNERS"}
 
-// explain gives what there is to say about changes, by path. What is explained is moved to the front, so that no number
-// of other changes pushes it off the card.
-func (g *Gateway) explain(ctx context.Context, in change.Input, view *mirror.View, changes []change.Change) (map[string]string, error) {
+// explain finds what the changed files of a push mean.
+func (g *Gateway) explain(ctx context.Context, in change.Input, view *mirror.View, push *change.Push) (*meaning.Meaning, error) {
 	if g.Explainer == nil {
-		return nil, nil
+		return meaning.New(nil, nil, nil), nil
 	}
-	slices.SortStableFunc(changes, func(a, b change.Change) int {
-		return rank(g.Explainer.Explains(b.Path)) - rank(g.Explainer.Explains(a.Path))
-	})
-	n := 0
+	files := map[change.Change]meaning.Said{}
+	var list []change.Change
 	var want []object.OID
-	for n < len(changes) && g.Explainer.Explains(changes[n].Path) {
-		if n < maxExplained {
-			for i, oid := range []object.OID{changes[n].Old, changes[n].New} {
-				if mode := []uint32{changes[n].OldMode, changes[n].NewMode}[i]; mode != 0 && mode != object.ModeGitlink && !inPack(in, oid) {
+	add := func(changes []change.Change) {
+		for _, c := range changes {
+			if _, known := files[c]; known || len(list) == maxExplained || !g.Explainer.Explains(c.Path) {
+				continue
+			}
+			files[c] = meaning.Said{}
+			list = append(list, c)
+			for i, oid := range []object.OID{c.Old, c.New} {
+				if mode := []uint32{c.OldMode, c.NewMode}[i]; plainFile(mode) && !inPack(in, oid) {
 					want = append(want, oid)
 				}
 			}
 		}
-		n++
+	}
+	for _, r := range push.Refs {
+		add(r.Changes)
+	}
+	for _, r := range push.Refs {
+		add(r.Pinned) // people are shown these as well
 	}
 	if err := view.Prefetch(ctx, want...); err != nil {
 		return nil, err
 	}
-	out := map[string]string{}
-	for i, c := range changes[:n] {
-		if i == maxExplained {
-			out[c.Path] = fmt.Sprintf("this and %d more files of its kind are not explained", n-i-1)
-			break
-		}
-		before, err := content(ctx, in, c.OldMode, c.Old)
+	left := maxExplains
+	for _, c := range list {
+		of, err := g.explainFile(ctx, in, c, &left)
 		if err != nil {
 			return nil, err
 		}
-		after, err := content(ctx, in, c.NewMode, c.New)
-		if err != nil {
-			return nil, err
-		}
-		if said := note(g.Explainer.Explain(c.Path, before, after)); said != "" {
-			out[c.Path] = said
-		}
+		files[c] = of
 	}
 	of, err := g.owners(ctx, in, view)
-	if err != nil || of == nil {
-		return out, err
-	}
-	for _, c := range changes[:min(len(changes), cardPaths)] {
-		if who := of(c.Path); len(who) > 0 {
-			said := "owned by " + clip(scrub(strings.Join(who, " ")), cardText)
-			out[c.Path] = strings.TrimSuffix(said+"; "+out[c.Path], "; ")
-		}
-	}
-	return out, nil
+	return meaning.New(files, of, g.Explainer.Explains), err
 }
 
-func rank(b bool) int {
-	if b {
-		return 1
+// explainFile explains one change. What cannot be read is said: taken for a file that is not there, it would hide what is
+// in it.
+func (g *Gateway) explainFile(ctx context.Context, in change.Input, c change.Change, left *int) (meaning.Said, error) {
+	var contents [2][]byte
+	for i, oid := range []object.OID{c.Old, c.New} {
+		mode := []uint32{c.OldMode, c.NewMode}[i]
+		if mode == 0 || i == 0 && !plainFile(mode) {
+			continue
+		}
+		why := "it is a symbolic link or a submodule"
+		if plainFile(mode) {
+			var err error
+			if contents[i], why, err = content(ctx, in, oid); err != nil {
+				return meaning.Said{}, err
+			}
+		}
+		if *left -= len(contents[i]); *left < 0 {
+			why = "the push changes more files of this kind than are looked at"
+		}
+		if why != "" {
+			return meaning.Said{Dependencies: []remit.DependencyChange{{File: c.Path, Findings: []string{remit.OddUnread}, Text: "cannot be explained: " + why}}}, nil
+		}
 	}
-	return 0
+	var s meaning.Said
+	s.Dependencies, s.Workflows = g.Explainer.Explain(c.Path, contents[0], contents[1])
+	return s, nil
 }
+
+func plainFile(mode uint32) bool { return mode&0o170000 == 0o100000 }
 
 func inPack(in change.Input, oid object.OID) bool {
 	if in.Pack == nil {
@@ -104,50 +108,19 @@ func inPack(in change.Input, oid object.OID) bool {
 	return ok
 }
 
-// clipNote cuts the middle of what is said: a name that somebody made long shall not push the finding after it out.
-func clipNote(l string) string {
-	if len(l) <= cardText {
-		return l
-	}
-	head, finding, found := strings.Cut(l, " (!) ")
-	if !found {
-		return clip(l, cardText) + "…"
-	}
-	finding = clip(finding, cardText*3/4)
-	return clip(head, cardText-len(finding)) + "… (!) " + finding
-}
-
-// note joins what is said of one file.
-func note(lines []string) string {
-	var b strings.Builder
-	for i, l := range lines {
-		l = clipNote(scrub(l))
-		if b.Len()+len(l)+40 > maxNote {
-			fmt.Fprintf(&b, "; and %d more", len(lines)-i)
-			break
-		}
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		b.WriteString(l)
-	}
-	return b.String()
-}
-
-// content is a plain file's; nil if there is none, or none that can be read.
-func content(ctx context.Context, in change.Input, mode uint32, oid object.OID) ([]byte, error) {
-	if mode == 0 || mode == object.ModeGitlink {
-		return nil, nil
-	}
-	_, body, err := read(ctx, in, oid)
+// content is a plain file's, or why it is not looked at.
+func content(ctx context.Context, in change.Input, oid object.OID) (body []byte, why string, err error) {
+	_, body, err = read(ctx, in, oid)
 	var refused *object.Error
-	if errors.Is(err, change.ErrNotFound) || errors.As(err, &refused) {
-		return nil, nil
+	switch {
+	case errors.Is(err, change.ErrNotFound) || errors.As(err, &refused):
+		return nil, "its content is not at hand", nil
+	case err != nil:
+		return nil, "", err
+	case len(body) > maxExplain:
+		return nil, fmt.Sprintf("it is larger than the %d bytes that are looked at", maxExplain), nil
 	}
-	if len(body) > maxExplain {
-		return nil, nil
-	}
-	return append([]byte{}, body...), err
+	return append([]byte{}, body...), "", nil
 }
 
 // owners reads the CODEOWNERS file of the trusted branch: what the push itself says about owners does not count.

@@ -9,10 +9,10 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/gateway/git/internal/change"
+	"github.com/remit-dev/remit/gateway/git/internal/meaning"
 	"github.com/remit-dev/remit/gateway/git/internal/mirror"
 	"github.com/remit-dev/remit/gateway/git/internal/object"
 )
@@ -26,19 +26,21 @@ const (
 const taskBranches = "refs/heads/remit/"
 
 // refChanges says the facts in the words of a request.
-func (g *Gateway) refChanges(ctx context.Context, repo Repo, in change.Input, push *change.Push) ([]remit.RefChange, error) {
+func (g *Gateway) refChanges(ctx context.Context, repo Repo, in change.Input, push *change.Push, m *meaning.Meaning) ([]remit.RefChange, error) {
 	out := make([]remit.RefChange, len(push.Refs))
 	checked := 0
 	for i, r := range push.Refs {
 		c := remit.RefChange{Ref: r.Ref, Op: remit.RefOp(r.Op), Old: hexOID(r.Old), New: hexOID(r.New), Tree: hexOID(r.Tree), Commits: len(r.Commits)}
+		var counted []change.Change
 		for _, p := range r.Changes {
 			// What a merge of the trusted branch brings into a task's own branch was accepted before. Elsewhere it
 			// counts: the branch has rules of its own.
 			if p.Merged && strings.HasPrefix(r.Ref, taskBranches) {
 				continue
 			}
-			c.Paths = append(c.Paths, pathChange(p))
+			c.Paths, counted = append(c.Paths, pathChange(p)), append(counted, p)
 		}
+		m.Facts(&c, counted)
 		for _, oid := range r.Brought {
 			c.Brought = append(c.Brought, oid.String())
 		}
@@ -53,7 +55,7 @@ func (g *Gateway) refChanges(ctx context.Context, repo Repo, in change.Input, pu
 			if !ok {
 				code = remit.BadObject
 			}
-			c.Findings = append(c.Findings, remit.Finding{Code: code, Path: readable(f.Path), Sentence: f.Sentence})
+			c.Findings = append(c.Findings, remit.Finding{Code: code, Path: change.Readable(f.Path), Sentence: f.Sentence})
 		}
 		if err := g.provenance(ctx, repo, in, r, &c, &checked); err != nil {
 			return nil, err
@@ -152,10 +154,10 @@ func splitSignature(commit []byte) (payload, signature []byte) {
 
 func pathChange(c change.Change) remit.PathChange {
 	p := remit.PathChange{
-		Path: readable(c.Path), OldMode: c.OldMode, NewMode: c.NewMode,
+		Path: change.Readable(c.Path), OldMode: c.OldMode, NewMode: c.NewMode,
 		Old: hexOID(c.Old), New: hexOID(c.New), Past: c.InHistoryOnly,
 	}
-	if fold := readable(object.FoldPath(c.Path)); fold != p.Path {
+	if fold := change.Readable(object.FoldPath(c.Path)); fold != p.Path {
 		p.Fold = fold
 	}
 	return p
@@ -166,24 +168,6 @@ func hexOID(o object.OID) string {
 		return ""
 	}
 	return o.String()
-}
-
-// readable writes bytes that are not UTF-8 as \xNN.
-func readable(path string) string {
-	if utf8.ValidString(path) {
-		return path
-	}
-	var b strings.Builder
-	for len(path) > 0 {
-		r, n := utf8.DecodeRuneInString(path)
-		if r == utf8.RuneError && n == 1 {
-			fmt.Fprintf(&b, `\x%02x`, path[0])
-		} else {
-			b.WriteString(path[:n])
-		}
-		path = path[n:]
-	}
-	return b.String()
 }
 
 // control makes the watched patterns a surface of folded paths.
@@ -231,7 +215,7 @@ const (
 )
 
 // card makes the payload that shows the push.
-func (g *Gateway) card(ctx context.Context, repo Repo, in change.Input, view *mirror.View, push *change.Push) (remit.Payload, error) {
+func (g *Gateway) card(ctx context.Context, in change.Input, view *mirror.View, push *change.Push, m *meaning.Meaning) (remit.Payload, error) {
 	var p remit.Payload
 	if _, err := io.ReadFull(g.Random, p.Salt[:]); err != nil {
 		return p, fmt.Errorf("making a salt: %w", err)
@@ -263,12 +247,9 @@ func (g *Gateway) card(ctx context.Context, repo Repo, in change.Input, view *mi
 			}
 		}
 	}
-	notes, err := g.explain(ctx, in, view, changes)
-	if err != nil {
-		return p, err
-	}
+	notes := m.Notes(changes, cardPaths)
 	for _, ch := range changes[:min(len(changes), cardPaths)] {
-		p := remit.ShownPath{Path: clip(change.Visible(ch.Path), cardText), Kind: ch.Kind, Note: notes[ch.Path]}
+		p := remit.ShownPath{Path: change.Clip(change.Visible(ch.Path), cardText), Kind: ch.Kind, Note: notes[ch.Path]}
 		if ch.InHistoryOnly {
 			p.Kind, p.Note = "past", strings.TrimSuffix("changed in between, and changed back; "+p.Note, "; ")
 		}
@@ -290,7 +271,7 @@ func (g *Gateway) card(ctx context.Context, repo Repo, in change.Input, view *mi
 			return p, remit.Errorf(remit.TooLargeToJudge, "the push cannot be shown in %d bytes; push fewer refs and commits at a time", remit.MaxPayload)
 		}
 		// Escapes made it larger than it was.
-		c.Diff = clip(c.Diff, len(c.Diff)/2)
+		c.Diff = change.Clip(c.Diff, len(c.Diff)/2)
 		c.Cut = true
 	}
 }
@@ -321,18 +302,7 @@ func describe(ctx context.Context, in change.Input, oid object.OID) (remit.Shown
 	}
 	subject, _, _ := strings.Cut(strings.TrimLeft(info.Message, "\n"), "\n")
 	return remit.ShownCommit{
-		ID: oid.String(), Subject: clip(scrub(subject), cardText),
-		Author: clip(scrub(info.Author.Name+" <"+info.Author.Email+">"), cardText),
+		ID: oid.String(), Subject: change.Clip(change.Scrub(subject), cardText),
+		Author: change.Clip(change.Scrub(info.Author.Name+" <"+info.Author.Email+">"), cardText),
 	}, nil
-}
-
-// clip cuts s to at most n bytes, between characters.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/gateway"
+	"github.com/remit-dev/remit/gateway/git/internal/change"
 	"github.com/remit-dev/remit/gateway/git/internal/pktline"
 )
 
@@ -38,14 +39,14 @@ func TestControlSurface(t *testing.T) {
 
 func TestReadableAndScrubbed(t *testing.T) {
 	for in, want := range map[string]string{"a/b": "a/b", "gr\xf6\xdfe": `gr\xf6\xdfe`, "größe": "größe", "\ufffd": "\ufffd"} {
-		if got := readable(in); got != want {
+		if got := change.Readable(in); got != want {
 			t.Errorf("readable(%q) = %q; want %q", in, got, want)
 		}
 	}
-	if got := scrub("a\x1b[31mb\nc\u202ed\xff"); got != "a?[31mb c?d?" {
+	if got := change.Scrub("a\x1b[31mb\nc\u202ed\xff"); got != "a?[31mb c?d?" {
 		t.Errorf("scrub: %q", got)
 	}
-	if got := clip("größe", 3); got != "gr" {
+	if got := change.Clip("größe", 3); got != "gr" {
 		t.Errorf("clip: %q", got)
 	}
 	if got := word(`a "b"`); got != `"a \"b\""` {

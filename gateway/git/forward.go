@@ -14,6 +14,7 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/gateway"
+	"github.com/remit-dev/remit/gateway/git/internal/change"
 	"github.com/remit-dev/remit/gateway/git/internal/object"
 	"github.com/remit-dev/remit/gateway/git/internal/pktline"
 )
@@ -58,14 +59,20 @@ func (g *Gateway) Forward(ctx context.Context, o remit.Order, cred gateway.Crede
 //	before the request is sent whole       nothing happened: not_applied, once the refs were seen to be as before
 //	sent whole, no report                  the refs are read: done if all are new, else ambiguous, until Reconcile
 //	report read                            as it says
-func (g *Gateway) carry(ctx context.Context, o order, cred gateway.Credential) (*pktline.Report, string, gateway.Result) {
+func (g *Gateway) carry(ctx context.Context, o order, cred gateway.Credential) (rep *pktline.Report, said string, result gateway.Result) {
+	seen := &shown{next: cred}
+	defer func() {
+		said, result.Receipt = seen.hide(said), []byte(seen.hide(string(result.Receipt)))
+	}()
 	repo, err := g.Repos.Repo(ctx, o.Repo)
 	if err != nil {
 		return o.not(gateway.AsError(remit.Internal, err))
 	}
 
+	defer g.unsettled.begin(o)()
+
 	// What the upstream takes, and whether the old values still hold.
-	caps, stop := g.negotiate(ctx, repo, o, cred)
+	caps, stop := g.negotiate(ctx, repo, o, seen)
 	if stop != nil {
 		return o.not(stop)
 	}
@@ -94,20 +101,24 @@ func (g *Gateway) carry(ctx context.Context, o order, cred gateway.Credential) (
 			cancel()
 		}
 	})()
-	res, err := upstreamRequest{repo: repo, service: receivePack, apply: cred.Apply, body: io.NopCloser(body), length: body.size}.send(sending)
+	res, err := upstreamRequest{repo: repo, service: receivePack, apply: seen.Apply, body: io.NopCloser(body), length: body.size}.send(sending)
 	if err != nil {
 		return g.unclear(sending, repo, o, gateway.AsError(remit.UpstreamDown, err), body.sent() && !errors.Is(err, errAnswered))
 	}
 	defer res.Body.Close()
-	rep, said, err := readReport(res.Body, caps)
+	rep, said, err = readReport(res.Body, caps)
 	if err != nil {
 		return g.unclear(sending, repo, o, gateway.AsError(remit.UpstreamDown, err), true)
 	}
-	return g.judge(sending, repo, o, rep, said)
+	seen.clean(rep)
+	if rep, said, result = g.judge(sending, repo, o, rep, said); result.Outcome == remit.Done {
+		g.unsettled.done(o)
+	}
+	return rep, said, result
 }
 
 // negotiate reads the upstream's advertisement to a push.
-func (g *Gateway) negotiate(ctx context.Context, repo Repo, o order, cred gateway.Credential) ([]string, *remit.Error) {
+func (g *Gateway) negotiate(ctx context.Context, repo Repo, o order, cred *shown) ([]string, *remit.Error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	res, err := upstreamRequest{repo: repo, service: receivePack, advert: true, apply: cred.Apply}.send(ctx)
@@ -178,7 +189,7 @@ func (g *Gateway) judge(ctx context.Context, repo Repo, o order, rep *pktline.Re
 	for _, s := range rep.Refs {
 		status[s.Ref] = s
 	}
-	out := &pktline.Report{Unpack: scrub(rep.Unpack)}
+	out := &pktline.Report{Unpack: change.Scrub(rep.Unpack)}
 	done := 0
 	for _, c := range o.Commands {
 		s, ok := status[c.Ref]
@@ -186,7 +197,7 @@ func (g *Gateway) judge(ctx context.Context, repo Repo, o order, rep *pktline.Re
 		case !ok:
 			out.Refs = append(out.Refs, pktline.RefStatus{Ref: c.Ref, Why: "the upstream does not say what became of it"})
 		case s.Why != "":
-			out.Refs = append(out.Refs, pktline.RefStatus{Ref: c.Ref, Why: clip(scrub(s.Why), maxReason)})
+			out.Refs = append(out.Refs, pktline.RefStatus{Ref: c.Ref, Why: change.Clip(change.Scrub(s.Why), maxReason)})
 		default:
 			done++
 			out.Refs = append(out.Refs, pktline.RefStatus{Ref: c.Ref})
@@ -253,8 +264,9 @@ func (o order) at(now map[string]object.OID, which func(pktline.Command) string)
 	return true
 }
 
-// Reconcile asks the upstream's refs what became of an attempt whose outcome was never recorded. It runs when nothing
-// of the attempt can be under way any more, so old values mean that it was not applied.
+// Reconcile asks the upstream's refs what became of an attempt whose outcome was never recorded. Old values mean that it
+// was not applied if nothing is at work on it any more, which a local upstream tells; else they mean not yet. What later
+// pushes find decides too.
 func (g *Gateway) Reconcile(ctx context.Context, o remit.Order) gateway.Result {
 	var ord order
 	if err := json.Unmarshal(o.Body, &ord); err != nil {
@@ -268,15 +280,24 @@ func (g *Gateway) Reconcile(ctx context.Context, o remit.Order) gateway.Result {
 		e := gateway.AsError(remit.Internal, err)
 		return gateway.Result{Outcome: remit.Ambiguous, Code: e.Code, Receipt: receipt(e.Sentence)}
 	}
+	quiet := false // asked before the refs are: what ends in between has moved them by then
+	if l, ok := repo.Transport.(*local); ok {
+		quiet = l.pushing.quiet()
+	}
 	now, err := repo.remote().Refs(ctx)
+	later := g.unsettled.look(ord)
 	switch {
+	case later.told != "":
+		return gateway.Result{Outcome: later.told, Receipt: receipt("seen by a later push, which found the refs at their old or at their new values")}
 	case err != nil:
 		e := gateway.AsError(remit.UpstreamDown, err)
-		return gateway.Result{Outcome: remit.Ambiguous, Code: e.Code, Receipt: receipt(e.Sentence)}
+		return gateway.Result{Outcome: remit.Ambiguous, Yet: true, Code: e.Code, Receipt: receipt(e.Sentence)}
+	case later.flying > 0:
+		return gateway.Result{Outcome: remit.Ambiguous, Yet: true, Code: remit.Conflict, Receipt: receipt("another push of the same refs is under way")}
 	case ord.at(now.OIDs, after):
 		return gateway.Result{Outcome: remit.Done, Receipt: receipt("seen upstream: every ref has its new value")}
 	case ord.at(now.OIDs, before):
-		return gateway.Result{Outcome: remit.NotApplied, Receipt: receipt("seen upstream: every ref has its old value")}
+		return gateway.Result{Outcome: remit.NotApplied, Yet: !quiet, Receipt: receipt("seen upstream: every ref has its old value")}
 	}
 	return gateway.Result{Outcome: remit.Ambiguous, Code: remit.Conflict, Receipt: receipt("seen upstream: the refs have neither all their old nor all their new values")}
 }
@@ -302,7 +323,7 @@ func (c *counted) Read(p []byte) (int, error) {
 func (c *counted) sent() bool { return c.n.Load() >= c.size }
 
 // receipt is text for the log's payload.
-func receipt(s string) []byte { return []byte(clip(s, remit.MaxPayload)) }
+func receipt(s string) []byte { return []byte(change.Clip(s, remit.MaxPayload)) }
 
 func describeReport(rep *pktline.Report, said string) string {
 	var b strings.Builder
@@ -315,7 +336,7 @@ func describeReport(rep *pktline.Report, said string) string {
 		fmt.Fprintf(&b, "ng %s %s\n", s.Ref, s.Why)
 	}
 	for line := range strings.Lines(said) {
-		b.WriteString("said " + scrub(strings.TrimRight(line, "\n")) + "\n")
+		b.WriteString("said " + change.Scrub(strings.TrimRight(line, "\n")) + "\n")
 	}
 	return b.String()
 }

@@ -106,6 +106,8 @@ type Gateway struct {
 	mu     sync.Mutex
 	pushes map[remit.ID]int // that are being handled, by task
 	total  int
+
+	unsettled unsettled
 }
 
 var _ gateway.Protocol = (*Gateway)(nil)

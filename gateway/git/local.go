@@ -24,8 +24,9 @@ const LocalURL = "http://local.invalid"
 
 // local runs git http-backend for bare repositories below one directory (RFC 3875, git-http-backend(1)).
 type local struct {
-	git  *gitcmd.Git
-	root string
+	git     *gitcmd.Git
+	root    string
+	pushing pushing
 }
 
 // NewLocal makes a directory of bare repositories reachable. Generated configuration goes to dir; git is found in PATH
@@ -39,7 +40,7 @@ func NewLocal(ctx context.Context, git, dir, root string) (http.RoundTripper, er
 	if err != nil {
 		return nil, err
 	}
-	return &local{git: found, root: root}, nil
+	return &local{git: found, root: root, pushing: newPushing(dir, root)}, nil
 }
 
 // RoundTrip answers one request by one process. The process ends with ctx, or when the body of the answer is closed.
@@ -71,12 +72,21 @@ func (l *local) RoundTrip(req *http.Request) (*http.Response, error) {
 		"GATEWAY_INTERFACE=CGI/1.1", "SERVER_PROTOCOL=HTTP/1.1", "REQUEST_METHOD="+req.Method,
 		"PATH_INFO="+p, "QUERY_STRING="+req.URL.RawQuery, "GIT_PROJECT_ROOT="+l.root, "GIT_HTTP_EXPORT_ALL=1",
 		"REMOTE_ADDR=127.0.0.1", "CONTENT_TYPE="+req.Header.Get("Content-Type"),
-		"HTTP_CONTENT_ENCODING="+req.Header.Get("Content-Encoding"), "GIT_PROTOCOL="+req.Header.Get("Git-Protocol"))
+		"GIT_PROTOCOL="+req.Header.Get("Git-Protocol"))
 	if in != http.NoBody {
 		cmd.Stdin = in
 		if req.ContentLength >= 0 {
 			cmd.Env = append(cmd.Env, "CONTENT_LENGTH="+strconv.FormatInt(req.ContentLength, 10))
 		}
+	}
+	if req.Method == http.MethodPost && strings.HasSuffix(p, "/"+receivePack) {
+		lock, err := l.pushing.begin()
+		if err != nil {
+			cancel()
+			return nil, err
+		}
+		defer lock.Close() // git has its own by then
+		cmd.ExtraFiles = append(cmd.ExtraFiles, lock)
 	}
 	complaint := &firstBytes{limit: 4 << 10}
 	cmd.Stderr = complaint
@@ -94,7 +104,7 @@ func (l *local) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := body.head(req)
 	if err != nil {
 		body.Close()
-		return nil, fmt.Errorf("git http-backend: %w: %.300q", errors.Join(ctx.Err(), err), complaint.String())
+		return nil, fmt.Errorf("git http-backend: %w: %.300q", errors.Join(ctx.Err(), err), complaint.kept.String())
 	}
 	return res, nil
 }
@@ -151,13 +161,14 @@ func (o *output) wait() {
 	o.cancel()
 }
 
-// firstBytes keeps the beginning of what is written to it.
+// firstBytes keeps the beginning of what is written to it. The buffer is not embedded: io.Copy would find its ReadFrom,
+// which knows no limit.
 type firstBytes struct {
-	bytes.Buffer
+	kept  bytes.Buffer
 	limit int
 }
 
 func (b *firstBytes) Write(p []byte) (int, error) {
-	b.Buffer.Write(p[:min(len(p), max(0, b.limit-b.Len()))])
+	b.kept.Write(p[:min(len(p), max(0, b.limit-b.kept.Len()))])
 	return len(p), nil
 }

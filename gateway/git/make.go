@@ -258,12 +258,16 @@ func (w *maker) facts(ctx context.Context, next object.OID) (gateway.Made, error
 		}
 		made.Bytes = 0
 	}
-	refs, err := w.g.refChanges(ctx, w.repo, in, push)
+	meant, err := w.g.explain(ctx, in, w.view, push)
+	if err != nil {
+		return made, err
+	}
+	refs, err := w.g.refChanges(ctx, w.repo, in, push, meant)
 	if err != nil {
 		return made, err
 	}
 	made.Ref = refs[0]
-	if made.Card, err = w.g.card(ctx, w.repo, in, w.view, push); err != nil {
+	if made.Card, err = w.g.card(ctx, in, w.view, push, meant); err != nil {
 		return made, err
 	}
 	made.Order = o.encode()

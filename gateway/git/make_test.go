@@ -217,8 +217,8 @@ func TestMakeMerges(t *testing.T) {
 type fakeExplainer struct{}
 
 func (fakeExplainer) Explains(path string) bool { return strings.HasSuffix(path, "zz.mod") }
-func (fakeExplainer) Explain(_ string, old, new []byte) []string {
-	return []string{string(old) + " becomes " + string(new)}
+func (fakeExplainer) Explain(file string, old, new []byte) ([]remit.DependencyChange, []remit.WorkflowFinding) {
+	return []remit.DependencyChange{{File: file, Name: "zz", Text: string(old) + " becomes " + string(new)}}, nil
 }
 func (fakeExplainer) Owners(file []byte) func(string) []string {
 	return func(path string) []string {
@@ -249,7 +249,7 @@ func TestCardExplains(t *testing.T) {
 	for i < len(card.Paths) && card.Paths[i].Path != "zz.mod" {
 		i++
 	}
-	if i == len(card.Paths) || card.Paths[i].Note != "owned by @mia @noa; a 1 becomes a 2" {
+	if i == len(card.Paths) || card.Paths[i].Note != "owned by @mia @noa; zz (!) a 1 becomes a 2" {
 		t.Fatalf("paths %+v", card.Paths[:min(len(card.Paths), 3)])
 	}
 }

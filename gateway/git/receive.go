@@ -85,18 +85,23 @@ func (x *exchange) classifyPush(ctx context.Context, caller remit.Caller, repo R
 	}
 	in.Pack = spool.pack
 
-	// The facts: operation, new commits, changed paths, what differs from the trusted ref, what must not be.
+	// The facts: operation, new commits, changed paths, what differs from the trusted ref, what must not be, and what
+	// changes for dependencies, workflows and owners.
 	facts, err := change.Facts(ctx, in)
 	if err != nil {
 		return none, nil, asError(err)
 	}
-	if req.Refs, err = x.g.refChanges(ctx, repo, in, facts); err != nil {
+	meant, err := x.g.explain(ctx, in, view, facts)
+	if err != nil {
+		return none, nil, asError(err)
+	}
+	if req.Refs, err = x.g.refChanges(ctx, repo, in, facts, meant); err != nil {
 		return none, nil, asError(err)
 	}
 	req.Bytes = spool.size
 
 	// What an approver sees, as a payload; the request carries its commitment.
-	card, err := x.g.card(ctx, repo, in, view, facts)
+	card, err := x.g.card(ctx, in, view, facts, meant)
 	if err != nil {
 		return none, nil, asError(err)
 	}

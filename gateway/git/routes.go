@@ -98,10 +98,13 @@ type exchange struct {
 }
 
 func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{g: g, r: r, free: func() {}, stream: newStream(w, g.Stall)}
+	x := &exchange{g: g, r: r, free: func() {}, stream: newStream(w, r, g.Stall)}
 	var err error
 	if x.route, err = parseRoute(g.Prefix, r); err != nil {
 		x.err = gateway.AsError(remit.BadRequest, err)
+	}
+	if x.route.advert {
+		x.stream.end() // nothing of a body is read
 	}
 	return x
 }

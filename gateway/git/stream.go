@@ -2,9 +2,11 @@ package git
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,14 +16,17 @@ type stream struct {
 	rc    *http.ResponseController
 	stall time.Duration
 	last  time.Time // for reading the request
+	begun atomic.Bool
+	whole atomic.Bool // the request was read to its end
 }
 
 // longest is how long a request may take to arrive, however steadily it drips.
 const longest = time.Hour
 
-// newStream makes a stream of w; w may be nil for a request that is classified only.
-func newStream(w http.ResponseWriter, stall time.Duration) *stream {
+// newStream makes a stream of r and its answer; w may be nil for a request that is classified only.
+func newStream(w http.ResponseWriter, r *http.Request, stall time.Duration) *stream {
 	s := &stream{stall: stall, last: time.Now().Add(longest)}
+	s.whole.Store(r.Body == nil || r.Body == http.NoBody)
 	if w != nil {
 		s.rc = http.NewResponseController(w)
 	}
@@ -50,6 +55,7 @@ type slowReader struct {
 }
 
 func (b *slowReader) Read(p []byte) (int, error) {
+	b.s.begun.Store(true)
 	by := time.Now().Add(b.s.stall)
 	if by.After(b.s.last) {
 		by = b.s.last
@@ -57,10 +63,26 @@ func (b *slowReader) Read(p []byte) (int, error) {
 	b.s.readBy(by)
 	n, err := b.r.Read(p)
 	if err != nil {
-		// The server goes on reading, to notice that the client leaves: that must not run into the deadline.
-		b.s.readBy(time.Time{})
+		b.s.ended(err)
 	}
 	return n, err
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// ended is told how reading the request ended. Behind a whole one the server goes on reading, to notice that the client
+// leaves: that must not run into a deadline. Of any other it would read the rest before it answers, and a client that
+// never sends it would hold the connection for ever: there the deadline is over, and the connection ends with the answer.
+func (s *stream) ended(err error) {
+	if errors.Is(err, io.EOF) {
+		s.whole.Store(true)
+	}
+	if s.whole.Load() {
+		s.readBy(time.Time{})
+		return
+	}
+	s.readBy(past)
 }
 
 // writer is w, with a deadline for each write.
@@ -77,16 +99,20 @@ func (b slowWriter) Write(p []byte) (int, error) {
 }
 
 // drain reads what the client is still sending, 1 MiB and a second at most: a client that is cut off while it sends
-// shows the broken connection instead of the answer.
+// shows the broken connection instead of the answer. Who waits for 100 Continue (RFC 9110 §10.1.1) sends nothing yet, and
+// is not asked to.
 func (s *stream) drain(r *http.Request) {
+	if s.whole.Load() || !s.begun.Load() && r.Header.Get("Expect") != "" {
+		return
+	}
 	s.readBy(time.Now().Add(time.Second))
-	io.CopyN(io.Discard, r.Body, 1<<20)
-	s.readBy(time.Time{})
+	_, err := io.CopyN(io.Discard, r.Body, 1<<20)
+	s.ended(err)
 }
 
-// end takes the deadlines off the connection, which may serve another request.
+// end takes the deadlines off the connection, which may serve another request if this one was read whole.
 func (s *stream) end() {
-	s.readBy(time.Time{})
+	s.ended(nil)
 	s.writeBy(time.Time{})
 }
 
@@ -94,7 +120,7 @@ var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // copy passes src on to the client as it comes, until it ends, ctx ends, or the client stops reading.
 func (s *stream) copy(ctx context.Context, w io.Writer, src io.Reader) error {
-	defer context.AfterFunc(ctx, func() { s.writeBy(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { s.writeBy(past) })()
 	buf := buffers.Get().(*[64 << 10]byte)
 	defer buffers.Put(buf)
 	for {

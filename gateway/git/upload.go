@@ -1,17 +1,25 @@
 package git
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/gateway"
 	"github.com/remit-dev/remit/gateway/git/internal/pktline"
 )
 
-// maxFetch is the largest request to fetch, in bytes: a line for each ref that is wanted or had.
-const maxFetch = 64 << 20
+// A request to fetch has a line for each ref that is wanted or had. This is how large it may be, in bytes, and how much
+// of it is read before anything goes upstream: what git usually sends goes with its length known.
+const (
+	maxFetch   = 64 << 20
+	firstFetch = 1 << 20
+)
 
 // read passes a read on, once it is allowed: the answer streams through and is never held. Nothing can have changed
 // upstream, so whatever goes wrong is not_applied.
@@ -42,11 +50,24 @@ func (x *exchange) pass(ctx context.Context, cred gateway.Credential, w http.Res
 	} else {
 		req.protocol = protocolVersion(r)
 	}
+	var in *wants
 	if !x.route.advert {
-		req.body = http.MaxBytesReader(nil, io.NopCloser(x.stream.body(r)), maxFetch)
-		req.length, req.encoding = r.ContentLength, r.Header.Get("Content-Encoding")
+		if in, err = x.wants(r); err != nil {
+			return err
+		}
+		first, err := io.ReadAll(io.LimitReader(in, firstFetch))
+		if err != nil {
+			return err
+		}
+		req.length = int64(len(first))
+		if req.body = io.NopCloser(bytes.NewReader(first)); len(first) == firstFetch {
+			req.length, req.body = -1, io.NopCloser(io.MultiReader(bytes.NewReader(first), in))
+		}
 	}
 	res, err := req.send(ctx)
+	if why := in.why(); err != nil && why != nil {
+		return why
+	}
 	if err != nil {
 		return err
 	}
@@ -60,7 +81,64 @@ func (x *exchange) pass(ctx context.Context, cred gateway.Credential, w http.Res
 		return pktline.WriteAdvert(x.stream.writer(w), a, x.g.Agent)
 	}
 	x.head(w, res.Header.Get("Content-Type"))
-	return x.stream.copy(ctx, w, res.Body)
+	err = x.stream.copy(ctx, w, res.Body)
+	if why := in.why(); why != nil {
+		return why
+	}
+	return err
+}
+
+// wants is a request to fetch, inflated: git compresses it, and a server that inflates as much as it is sent keeps every
+// line in memory.
+type wants struct {
+	r    io.Reader
+	left int64
+
+	mu  sync.Mutex // an upstream's connection reads it, on its own
+	bad *remit.Error
+}
+
+func (x *exchange) wants(r *http.Request) (*wants, error) {
+	in := &wants{r: x.stream.body(r), left: maxFetch}
+	if r.Header.Get("Content-Encoding") == "" {
+		return in, nil
+	}
+	z, err := gzip.NewReader(in.r)
+	if err != nil {
+		return nil, remit.Errorf(remit.BadRequest, "the request says that it is compressed by gzip, and is not: %w", err)
+	}
+	in.r = z
+	return in, nil
+}
+
+func (in *wants) Read(p []byte) (int, error) {
+	n, err := in.r.Read(p[:min(int64(len(p)), in.left+1)])
+	in.left -= int64(n)
+	switch {
+	case in.left < 0:
+		err = remit.Errorf(remit.TooLarge, "a request to fetch has at most %d bytes, without its compression", maxFetch)
+	case err != nil && !errors.Is(err, io.EOF):
+		err = remit.Errorf(remit.BadRequest, "the request could not be read to its end: %w", err)
+	default:
+		return n, err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	errors.As(err, &in.bad)
+	return 0, err
+}
+
+// why is what was wrong with the request, as far as it was read.
+func (in *wants) why() error {
+	if in == nil {
+		return nil
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.bad == nil {
+		return nil
+	}
+	return in.bad
 }
 
 // head begins an answer that git understands; no cache may keep it (gitprotocol-http(5)).

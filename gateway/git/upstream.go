@@ -22,7 +22,6 @@ type upstreamRequest struct {
 	protocol string                    // Git-Protocol, for reads
 	body     io.ReadCloser
 	length   int64 // -1: not known
-	encoding string
 }
 
 // send gives the upstream's answer, of status 200 and of the type that belongs to the request. Every error is an
@@ -43,9 +42,6 @@ func (u upstreamRequest) send(ctx context.Context) (*http.Response, error) {
 	if !u.advert {
 		req.Header.Set("Content-Type", "application/x-"+u.service+"-request")
 		req.ContentLength = u.length
-	}
-	if u.encoding != "" {
-		req.Header.Set("Content-Encoding", u.encoding)
 	}
 	if u.protocol != "" {
 		req.Header.Set("Git-Protocol", u.protocol)

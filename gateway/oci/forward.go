@@ -436,7 +436,7 @@ func (g *Gateway) Reconcile(ctx context.Context, o remit.Order) gateway.Result {
 		}
 		return gateway.Result{Outcome: remit.Ambiguous, Code: e.Code, Receipt: []byte(e.Sentence)}
 	case !there:
-		return gateway.Result{Outcome: remit.NotApplied, Receipt: []byte("seen at the registry: " + ord.Digest + " is not there")}
+		return gateway.Result{Outcome: remit.NotApplied, Yet: true, Receipt: []byte("seen at the registry: " + ord.Digest + " is not there")}
 	}
 	res := done("seen at the registry: %s", ord.Digest)
 	if k == manifest {

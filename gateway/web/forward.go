@@ -213,8 +213,8 @@ func (g *Gateway) carry(ctx context.Context, f Forge, o remit.Order, ord order, 
 	return res
 }
 
-// Reconcile finds out what became of an attempt whose outcome was never recorded. It runs when nothing of the attempt
-// can be under way any more.
+// Reconcile finds out what became of an attempt whose outcome was never recorded. Of what is not there it says that it
+// may come yet.
 func (g *Gateway) Reconcile(ctx context.Context, o remit.Order) gateway.Result {
 	ambiguous := func(e *remit.Error) gateway.Result {
 		return gateway.Result{Outcome: remit.Ambiguous, Code: e.Code, Receipt: []byte(e.Sentence)}
@@ -239,6 +239,7 @@ func (g *Gateway) Reconcile(ctx context.Context, o remit.Order) gateway.Result {
 		if err != nil {
 			return ambiguous(gateway.AsError(remit.UpstreamDown, err))
 		}
+		res.Yet = res.Outcome == remit.NotApplied
 		return res
 	}
 	path := ord.trace()
@@ -248,7 +249,7 @@ func (g *Gateway) Reconcile(ctx context.Context, o remit.Order) gateway.Result {
 	var there json.RawMessage
 	switch err := g.observe(ctx, f, path, &there); {
 	case isNotFound(err):
-		return gateway.Result{Outcome: remit.NotApplied, Receipt: []byte("seen at the forge: it is not there")}
+		return gateway.Result{Outcome: remit.NotApplied, Yet: true, Receipt: []byte("seen at the forge: it is not there")}
 	case err != nil:
 		return ambiguous(gateway.AsError(remit.UpstreamDown, err))
 	}

@@ -66,11 +66,7 @@ func (c *call) about() (pullNow, gateway.Made, *binding, error) {
 	if err != nil {
 		return p, made, nil, err
 	}
-	paths, err := json.Marshal(made.Ref.Paths)
-	if err != nil {
-		return p, made, nil, err
-	}
-	b := &binding{Pull: p.Number, Ref: made.Ref.Ref, Base: made.Ref.Old, Head: p.Head.SHA, Tree: made.Ref.Tree, Diff: "sha256:" + remit.Hash(paths).String()}
+	b := &binding{Pull: p.Number, Ref: made.Ref.Ref, Base: made.Ref.Old, Head: p.Head.SHA, Tree: made.Ref.Tree, Diff: "sha256:" + remit.DiffDigest(made.Ref.Paths).String()}
 	c.req.Refs = []remit.RefChange{made.Ref}
 	return p, made, b, json.Unmarshal(made.Card.Body, &c.card)
 }

@@ -64,6 +64,8 @@ type Options struct {
 	Profile remit.Profile
 	Mounts  map[string]http.Handler // besides git and probe, which say who they think is calling
 	Jobs    server.Jobs             // that start CI jobs; the engine
+
+	PublicLog bool // as of server.Config
 }
 
 func must[T any](t testing.TB) func(T, error) T {
@@ -116,7 +118,7 @@ func New(t testing.TB, o Options) *World {
 		mounts[name] = h
 	}
 	w.Server = server.New(server.Config{Engine: w.Engine, Follow: w.Follow, CA: w.CA, Sessions: w.Sessions, Tokens: w.Tokens, Bundles: w.Bundles,
-		Log: logbook{w}, Jobs: o.Jobs, Base: w.URL, Key: [32]byte{1}, Version: "test", Mounts: mounts, Clock: w.Clock})
+		Log: logbook{w}, Jobs: o.Jobs, Base: w.URL, Key: [32]byte{1}, Version: "test", Mounts: mounts, Clock: w.Clock, PublicLog: o.PublicLog})
 	front.Config.Handler = w.Answers.record(w.Server)
 	t.Cleanup(func() {
 		w.Server.Close()
@@ -299,6 +301,22 @@ func (l logbook) Head(ctx context.Context) (h remit.LogHead, err error) {
 	verifier, err := ledger.VerifierKey(l.w.origin, l.w.signer.Public())
 	return remit.LogHead{Size: head.Size, Root: head.Root, Checkpoint: string(note), Verifier: verifier,
 		Trust: string(ledger.Trust{Verifier: verifier, Checkpoint: note}.Bytes())}, err
+}
+
+func (l logbook) Tile(ctx context.Context, t ledger.Tile) ([]byte, error) {
+	head, err := l.w.Store.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return ledger.ReadTile(ctx, l.w.Store, head.Size, t)
+}
+
+func (l logbook) Receipt(ctx context.Context, i remit.EntryIndex) ([]byte, error) {
+	h, err := l.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return ledger.Receipt(ctx, l.w.Store, i, []byte(h.Checkpoint), h.Verifier)
 }
 
 // Export stands for a bundle: what is in one is package ledger's to test.

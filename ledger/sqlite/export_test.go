@@ -13,6 +13,12 @@ func LimitPages(s *Store, n int) error {
 	return err
 }
 
+// Impatient does not wait for a lock that another process holds.
+func Impatient(s *Store) error {
+	_, err := s.conn.ExecContext(context.Background(), "PRAGMA busy_timeout = 0")
+	return err
+}
+
 // FailCommits makes every COMMIT fail for a reason that tells nothing.
 func FailCommits(s *Store) error {
 	return s.conn.Raw(func(c any) error {

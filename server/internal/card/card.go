@@ -43,11 +43,12 @@ type page struct {
 	Org  remit.Org
 	CSS  template.CSS
 	Diff []diffLine
+	Came []line // its receipt
 }
 
 // Page shows one card of an organisation.
 func Page(org remit.Org, v remit.AccessView) ([]byte, error) {
-	p := page{v, org, template.CSS(cardCSS), nil}
+	p := page{v, org, template.CSS(cardCSS), nil, receiptLines(v.Receipt)}
 	if v.Shown != nil {
 		p.Diff = diffLines(v.Shown.Diff)
 	}

@@ -127,6 +127,14 @@ func Declarations(in remit.Declarations) error {
 		k.patterns(at+".seal", b.Seal, remit.ParsePattern)
 		k.functions(at+".functions", b.Functions)
 	}
+	once = seen("detection")
+	for i, d := range in.Detections {
+		at := fmt.Sprintf("detections[%d].name", i)
+		if names := remit.DetectionNames(); !slices.Contains(names, d.Name) {
+			k.wrong(at, "%.80q is no detection; one of %s", d.Name, strings.Join(names, ", "))
+		}
+		once(at, d.Name)
+	}
 	return k.err
 }
 

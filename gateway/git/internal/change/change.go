@@ -191,6 +191,7 @@ const (
 	CodeControlMode     = "CONTROL_MODE"     // a control file that is a link or submodule
 	CodeProtectedParent = "PROTECTED_PARENT" // no directory where a protected path needs one
 	CodeGitmodules      = "GITMODULES"       // .gitmodules that can run commands or leave the tree
+	CodeGitattributes   = "GITATTRIBUTES"    // .gitattributes that harms older git versions
 	codeBadCommand      = "BAD_COMMAND"
 )
 

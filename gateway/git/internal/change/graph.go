@@ -71,6 +71,8 @@ type walker struct {
 	queue  queue
 	fresh  int // queued nodes that only the new value reaches
 	notOld int // queued nodes that the new value reaches and the old does not
+	apart  int // queued nodes that the new value reaches and the trusted ref does not
+	met    bool
 }
 
 func (w *walker) load(ctx context.Context, oid object.OID) (*node, error) {
@@ -103,6 +105,7 @@ func (w *walker) mark(n *node, reached uint8) {
 	}
 	w.count(n, -1)
 	n.reached |= reached
+	w.met = w.met || n.shared()
 	if n.queued {
 		w.count(n, 1)
 		return
@@ -121,6 +124,9 @@ func (w *walker) count(n *node, by int) {
 	}
 	if n.notOld() {
 		w.notOld += by
+	}
+	if n.reached&(fromNew|fromTrusted) == fromNew {
+		w.apart += by
 	}
 }
 
@@ -150,8 +156,10 @@ func (s *source) walk(ctx context.Context, new, old, trusted object.OID) (*histo
 		w.mark(n, tip.reached)
 	}
 	undecided := func() bool { return oldNode != nil && oldNode.reached&fromNew == 0 && w.notOld > 0 }
+	// Where a long branch left the trusted one can lie far behind its old value.
+	parted := func() bool { return !trusted.IsZero() && !w.met && w.apart > 0 }
 	further := 0
-	for len(w.queue) > 0 && (w.fresh > 0 || undecided() || further > 0) {
+	for len(w.queue) > 0 && (w.fresh > 0 || undecided() || parted() || further > 0) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

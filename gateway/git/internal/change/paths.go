@@ -180,28 +180,52 @@ func (d *differ) added(path string, e object.Entry, siblings []object.Entry) err
 	return nil
 }
 
-// gitmodules judges each new .gitmodules as fsck_blob of git's fsck.c does,
-// but without an interpreter of git's configuration: it looks at lines, and
-// refuses rather too much.
+// maxAttributes is ATTR_MAX_LINE_LENGTH of git's attr.h.
+const maxAttributes = 2048
+
+// gitmodules judges each new .gitmodules and .gitattributes, in whatever
+// directory, as fsck_blob of git's fsck.c does, but without an interpreter of
+// git's configuration: it looks at lines, and refuses rather too much.
 func (f *facts) gitmodules(ctx context.Context, changes []Change, n *notes) error {
 	for _, c := range changes {
-		if object.FoldPath(c.Path) != ".gitmodules" || c.NewMode == 0 || c.NewMode == object.ModeGitlink {
+		base := c.Path[strings.LastIndexByte(c.Path, '/')+1:]
+		var code string
+		var judge func([]byte) string
+		switch fold := object.FoldPath(base); {
+		case c.NewMode == 0 || c.NewMode == object.ModeGitlink || c.Merged:
+			continue
+		case strings.HasSuffix("/"+fold, "/.gitmodules") || object.IsDotGitmodules(base):
+			code, judge = CodeGitmodules, badGitmodules
+		case strings.HasSuffix("/"+fold, "/.gitattributes"):
+			code, judge = CodeGitattributes, badGitattributes
+		default:
 			continue
 		}
 		_, body, _, err := f.source.object(ctx, c.New)
 		var refused *object.Error
 		if errors.As(err, &refused) {
-			n.add(CodeGitmodules, c.Path, "its content cannot be read: "+refused.Sentence)
+			n.add(code, c.Path, "its content cannot be read: "+refused.Sentence)
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if why := badGitmodules(body); why != "" {
-			n.add(CodeGitmodules, c.Path, why)
+		if why := judge(body); why != "" {
+			n.add(code, c.Path, why)
 		}
 	}
 	return nil
+}
+
+// badGitattributes finds lines that older git versions write beyond a buffer
+// for (CVE-2022-23521).
+func badGitattributes(body []byte) string {
+	for line := range bytes.Lines(body) {
+		if len(line) >= maxAttributes {
+			return fmt.Sprintf("a line is longer than the %d bytes that git reads of one", maxAttributes)
+		}
+	}
+	return ""
 }
 
 func badGitmodules(body []byte) string {
@@ -213,6 +237,9 @@ func badGitmodules(body []byte) string {
 		if strings.HasSuffix(line, "\\") {
 			return "it continues a line, which is not needed and hides what follows"
 		}
+		if strings.HasPrefix(strings.ToLower(line), "[submodule.") {
+			return "the name of a submodule stands in the old form, without quotes, which hides where it begins"
+		}
 		if strings.HasPrefix(line, "[") {
 			if slices.Contains(strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(`"/\ ]`, r) }), "..") {
 				return "the name of a submodule has a component \"..\""
@@ -223,15 +250,58 @@ func badGitmodules(body []byte) string {
 			return "a section and a setting share a line"
 		}
 		_, value, _ := strings.Cut(line, "=")
-		value = strings.TrimLeft(value, "\"\\ \t")
-		if strings.HasPrefix(value, "-") {
-			return "a URL or path begins with a hyphen, which git would take for an option"
+		// Quotes can stand anywhere in a value, and end what a comment sign begins.
+		value = strings.TrimLeft(strings.ReplaceAll(value, "\"", ""), "\\ \t\r\v\f")
+		if why := badValue(value); why != "" {
+			return why
 		}
-		if strings.HasPrefix(value, "!") {
-			return "an update setting runs a command"
+		if i := strings.IndexAny(value, ";#"); i >= 0 {
+			if why := badValue(strings.TrimSpace(value[:i])); why != "" {
+				return why
+			}
 		}
-		if strings.Contains(value, "\\n") || strings.Contains(strings.ToLower(value), "%0a") {
-			return "a URL holds a line feed"
+	}
+	return ""
+}
+
+// badValue judges a value as if it were a URL, a path and a command.
+func badValue(value string) string {
+	if strings.HasPrefix(value, "-") {
+		return "a URL or path begins with a hyphen, which git would take for an option"
+	}
+	if strings.HasPrefix(value, "!") {
+		return "an update setting runs a command"
+	}
+	lower := strings.ToLower(value)
+	if strings.Contains(value, "\\n") || strings.Contains(lower, "%0a") {
+		return "a URL holds a line feed"
+	}
+	// check_submodule_url of git's fsck.c: "../:x" and "..//x" can leave the host of the URL that they are relative to.
+	rest, up := value, false
+	for strings.HasPrefix(rest, "./") || strings.HasPrefix(rest, "../") {
+		up = up || rest[1] == '.'
+		rest = rest[strings.IndexByte(rest, '/')+1:]
+	}
+	if up && rest != "" && (rest[0] == ':' || rest[0] == '/') {
+		return "a relative URL goes on with a colon or slash behind \"..\", which leaves the host"
+	}
+	for _, scheme := range []string{"http", "https", "ftp", "ftps"} {
+		after, ok := strings.CutPrefix(lower, scheme+":")
+		if !ok {
+			continue
+		}
+		if strings.HasPrefix(after, ":") {
+			return "a URL names a program of git's for its scheme, which is not needed"
+		}
+		if after, ok = strings.CutPrefix(after, "//"); !ok {
+			continue
+		}
+		if i := strings.IndexAny(after, "/?#"); i >= 0 {
+			after = after[:i]
+		}
+		after = after[strings.LastIndexByte(after, '@')+1:]
+		if host, _, _ := strings.Cut(after, ":"); strings.TrimSpace(host) == "" {
+			return "a URL has no host, so that git would give it credentials of another"
 		}
 	}
 	return ""

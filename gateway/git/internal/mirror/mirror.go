@@ -239,7 +239,7 @@ func (s *Store) fetch(ctx context.Context, m *mirror, r Remote, want, have []obj
 		return err
 	}
 	var complaint bytes.Buffer
-	cmd.Stderr = &limitedBuffer{Buffer: &complaint}
+	cmd.Stderr = &limitedBuffer{&complaint}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -420,12 +420,12 @@ func packBytes(dir string) (sum int64, err error) {
 	return sum, err
 }
 
-// limitedBuffer keeps the first 4 KiB.
-type limitedBuffer struct{ *bytes.Buffer }
+// limitedBuffer keeps the first 4 KiB. Like capped it does not embed the buffer.
+type limitedBuffer struct{ kept *bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if room := 4096 - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(room, len(p))])
+	if room := 4096 - b.kept.Len(); room > 0 {
+		b.kept.Write(p[:min(room, len(p))])
 	}
 	return len(p), nil
 }

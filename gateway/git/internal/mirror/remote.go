@@ -173,6 +173,9 @@ func (r Remote) Refs(ctx context.Context) (Refs, error) {
 // errFull ends a fetch that would go over the limit.
 var errFull = errors.New("the pack is larger than the limit")
 
+// errNotThere is an upstream that was asked for an object which it does not have, or does not show.
+var errNotThere = errors.New("not at the upstream")
+
 // fetch asks for objects and writes the pack that comes to w, at most limit bytes. With blobless, blobs are left out.
 func (r Remote) fetch(ctx context.Context, want, have []object.OID, blobless bool, limit int64, w io.Writer) error {
 	args := []string{"ofs-delta", "no-progress"}
@@ -192,6 +195,9 @@ func (r Remote) fetch(ctx context.Context, want, have []object.OID, blobless boo
 	defer body.Close()
 	in := pktline.NewReader(body)
 	line, ok, err := in.Line()
+	if strings.HasPrefix(string(line), "ERR ") && strings.Contains(string(line), "not our ref") { // upload-pack.c, parse_want
+		return &remit.Error{Code: remit.UpstreamDown, Sentence: "the upstream does not have what it listed a moment ago", Err: errNotThere}
+	}
 	if err != nil || !ok || string(line) != "packfile" {
 		return remit.Errorf(remit.UpstreamDown, "the upstream sends no pack but %.200q", line)
 	}

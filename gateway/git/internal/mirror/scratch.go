@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/gateway/git/internal/change"
 	"github.com/remit-dev/remit/gateway/git/internal/object"
 )
@@ -38,7 +39,11 @@ func (v *View) bring(ctx context.Context, oid object.OID) error {
 		return err
 	}
 	defer v.m.unlock()
-	return v.s.fetch(ctx, v.m, v.remote, []object.OID{oid}, unique(v.m.refs))
+	err := v.s.fetch(ctx, v.m, v.remote, []object.OID{oid}, unique(v.m.refs))
+	if errors.Is(err, errNotThere) {
+		return remit.Errorf(remit.NotFound, "the repository has no commit %s; push it first", oid)
+	}
+	return err
 }
 
 // Scratch is a place for objects that Remit makes itself. It reads the mirror and never writes it.
@@ -80,34 +85,34 @@ func (s *Scratch) Git(ctx context.Context, stdin []byte, args ...string) (out []
 	cmd.Stdin = bytes.NewReader(stdin)
 	var complaint bytes.Buffer
 	stdout := &capped{limit: maxOutput}
-	cmd.Stdout, cmd.Stderr = stdout, &limitedBuffer{Buffer: &complaint}
+	cmd.Stdout, cmd.Stderr = stdout, &limitedBuffer{&complaint}
 	err = cmd.Run()
 	if stdout.over {
 		return nil, 0, object.Refuse(object.CodeTooLargeJudge, "", "what git says of the change is longer than %d bytes", maxOutput)
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 1 && ctx.Err() == nil {
-		return stdout.Bytes(), 1, nil
+		return stdout.kept.Bytes(), 1, nil
 	}
 	if err != nil {
 		return nil, 0, errors.Join(ctx.Err(), fmt.Errorf("git %s: %w: %.300q", args[0], err, complaint.String()))
 	}
-	return stdout.Bytes(), 0, nil
+	return stdout.kept.Bytes(), 0, nil
 }
 
-// capped keeps what fits.
+// capped keeps what fits. The buffer is not embedded: io.Copy would find its ReadFrom, which knows no limit.
 type capped struct {
-	bytes.Buffer
+	kept  bytes.Buffer
 	limit int
 	over  bool
 }
 
 func (c *capped) Write(p []byte) (int, error) {
-	if c.Len()+len(p) > c.limit {
+	if c.kept.Len()+len(p) > c.limit {
 		c.over = true
 		return 0, errors.New("too much output")
 	}
-	return c.Buffer.Write(p)
+	return c.kept.Write(p)
 }
 
 // Reach lists the objects that lie in the scratch and oid reaches: a merge may leave others there.

@@ -175,7 +175,7 @@ func isReserved(name string) bool {
 // follows one of its backslashes, is .git on HFS+ or NTFS. Fold adds what only
 // newer file systems ignore.
 func isDotGit(name string) bool {
-	if hfsPlain(name) == ".git" || Fold(name) == ".git" {
+	if hfsIs(name, ".git") || Fold(name) == ".git" {
 		return true
 	}
 	for {
@@ -190,21 +190,26 @@ func isDotGit(name string) bool {
 	}
 }
 
-// hfsPlain drops what HFS+ ignores and folds ASCII case; "" for names that
-// are not UTF-8, which HFS+ escapes.
-func hfsPlain(name string) string {
-	if !utf8.ValidString(name) {
-		return ""
-	}
-	return strings.Map(func(r rune) rune {
+// hfsIs tells whether HFS+ takes name for plain, which is in lower case: without
+// the code points that it ignores, and ASCII case folded. As for next_hfs_char
+// of git's utf8.c, a name ends where its UTF-8 does: ".git\xff" is ".git".
+func hfsIs(name, plain string) bool {
+	for i, r := range name {
+		if r == utf8.RuneError && !strings.HasPrefix(name[i:], "\ufffd") || r == 0xfffe || r == 0xffff {
+			break
+		}
 		if hfsIgnored(r) {
-			return -1
+			continue
 		}
 		if r >= 'A' && r <= 'Z' {
-			return r + 'a' - 'A'
+			r += 'a' - 'A'
 		}
-		return r
-	}, name)
+		if plain == "" || r != rune(plain[0]) {
+			return false
+		}
+		plain = plain[1:]
+	}
+	return plain == ""
 }
 
 // ntfsDotGit is is_ntfs_dotgit of git's path.c.
@@ -228,10 +233,11 @@ func ntfsEnd(rest, stops string) bool {
 	return rest == "" || strings.IndexByte(stops, rest[0]) >= 0
 }
 
-// isDotGitmodules is is_hfs_dotgitmodules and is_ntfs_dotgitmodules.
-func isDotGitmodules(name string) bool {
+// IsDotGitmodules tells whether some file system takes a name for .gitmodules:
+// is_hfs_dotgitmodules and is_ntfs_dotgitmodules of git's path.c.
+func IsDotGitmodules(name string) bool {
 	const dot, prefix = ".gitmodules", "gi7eba"
-	if hfsPlain(name) == dot {
+	if hfsIs(name, dot) {
 		return true
 	}
 	for part := range strings.SplitSeq(name, "\\") {

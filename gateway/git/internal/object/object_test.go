@@ -3,6 +3,7 @@ package object
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -176,6 +177,8 @@ func TestParseTree(t *testing.T) {
 		".git stream":                   line("40000", ".git::$INDEX_ALLOCATION"),
 		".git behind backslash":         line("40000", "x\\.git"),
 		".git with zero-width joiner":   line("40000", ".g\u200dit"),
+		".git before what is not UTF-8": line("40000", ".GIT\xc8UB"),
+		".git before U+FFFE":            line("40000", ".git\ufffex"),
 		".git with soft hyphen":         line("40000", ".g\u00adit"),
 		".git with byte order mark":     line("40000", "\ufeff.git"),
 		".gitmodules as link":           line("120000", ".gitmodules"),
@@ -350,3 +353,20 @@ func FuzzTree(f *testing.F) {
 		}
 	})
 }
+
+func TestOIDInJSON(t *testing.T) {
+	in := mustOID(t, oidA)
+	text, err := json.Marshal(in)
+	if err != nil || string(text) != `"`+oidA+`"` {
+		t.Fatalf("%s %v", text, err)
+	}
+	var out OID
+	if err := json.Unmarshal(text, &out); err != nil || out != in {
+		t.Errorf("%s %v", out, err)
+	}
+	if err := json.Unmarshal([]byte(`"`+strings.ToUpper(oidC)+`"`), &out); err == nil || out != in {
+		t.Errorf("%s %v", out, err)
+	}
+}
+
+const oidC = "abcdefabcdefabcdefabcdefabcdefabcdefabcd"

@@ -117,7 +117,7 @@ func checkEntry(before []Entry, e Entry, strict bool) error {
 	if isDotGit(e.Name) {
 		return Refuse(CodeBadObject, "", "the tree has an entry %q, which some file systems take for .git", e.Name)
 	}
-	if e.Mode == ModeSymlink && isDotGitmodules(e.Name) {
+	if e.Mode == ModeSymlink && IsDotGitmodules(e.Name) {
 		return Refuse(CodeBadObject, "", "the tree has a symbolic link %q in the place of .gitmodules", e.Name)
 	}
 	return nil

@@ -250,6 +250,10 @@ func (s *scanner) whole(e *entry, size int64) error {
 
 // delta reads a delta and of its bytes keeps the size that it promises.
 func (s *scanner) delta(e *entry, size int64) error {
+	// DELTA_SIZE_MIN of git's delta.h. Shorter ones could only make nothing of something, and git does not take them.
+	if size < 4 {
+		return object.Refuse(object.CodeBadPack, e.place(), "its delta has %d bytes, fewer than the 4 of the shortest", size)
+	}
 	var start [2 * binary.MaxVarintLen64]byte
 	n := 0
 	err := s.inflate(e, size, func(p []byte) error {

@@ -124,6 +124,7 @@ func TestHostilePacksAreRefused(t *testing.T) {
 		{"empty stream", object.CodeBadPack, nil},
 		{"no PACK", object.CodeBadPack, append([]byte("KCAP"), plain[4:]...)},
 		{"version 3", object.CodeBadPack, append([]byte("PACK\x00\x00\x00\x03"), plain[8:]...)},
+		{"version 4", object.CodeBadPack, append([]byte("PACK\x00\x00\x00\x04"), plain[8:]...)},
 		{"count too high", "", seal(append([]byte("PACK\x00\x00\x00\x02\x00\x00\x00\x02"), plain[12:len(plain)-20]...))},
 		{"count too low", object.CodeBadPack, seal(append([]byte("PACK\x00\x00\x00\x02\x00\x00\x00\x00"), plain[12:len(plain)-20]...))},
 		{"count over the limit", object.CodeTooLarge, seal([]byte("PACK\x00\x00\x00\x02\xff\xff\xff\xff"))},
@@ -189,6 +190,10 @@ func TestHostilePacksAreRefused(t *testing.T) {
 		{"delta with instruction 0", object.CodeBadPack, with(func(b *builder) {
 			at := b.object(object.Blob, blob)
 			b.offsetDelta(at, []byte{5, 1, 0})
+		})},
+		{"delta that makes nothing", object.CodeBadPack, with(func(b *builder) {
+			at := b.object(object.Blob, blob)
+			b.offsetDelta(at, []byte{5, 0})
 		})},
 		{"delta copies beyond", object.CodeBadPack, with(func(b *builder) {
 			at := b.object(object.Blob, blob)
@@ -417,6 +422,9 @@ func FuzzPack(f *testing.F) {
 	b.object(object.Tree, object.AppendTree(nil, []object.Entry{{Mode: object.ModeFile, Name: "f", OID: oid}}))
 	whole := b.bytes()
 	f.Add(whole[:len(whole)-20])
+	for _, data := range hostile(f) {
+		f.Add(data[:len(data)-20])
+	}
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		// The checksum is added here: no fuzzer finds it.

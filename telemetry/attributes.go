@@ -1,0 +1,62 @@
+package telemetry
+
+// Attributes are the names under which log lines, and spans where they carry the same thing, say something: one name for
+// one thing everywhere, so that a line of the broker and a span of a gateway can be found by the same search. A test
+// reads every log call of the source and refuses other names.
+var Attributes = map[string]string{
+	"access":    "id of an access request",
+	"action":    "actions of the catalogue",
+	"agent":     "name of an agent",
+	"attempt":   "id of a redeemed permit",
+	"by":        "id of the person who asked for it",
+	"code":      "code of the registry",
+	"detection": "name of a detection",
+	"digest":    "digest of a blob",
+	"dir":       "a directory of the server",
+	"doing":     "what the broker was doing",
+	"entries":   "number of entries",
+	"entry":     "index in the log",
+	"err":       "what went wrong; no secret stands in an error",
+	"executor":  "name of an executor",
+	"forge":     "name of an upstream that is a forge",
+	"gateway":   "name of a gateway",
+	"id":        "id of what is named by what",
+	"identity":  "in whose name Remit itself acted",
+	"instance":  "id of an instance",
+	"kind":      "kind of an event",
+	"lease":     "id of a lease",
+	"life":      "whether a credential was seen alive, dead or neither",
+	"listen":    "address that is listened on",
+	"made":      "immutable name of what an upstream made",
+	"method":    "HTTP method",
+	"name":      "name of a credential at its upstream",
+	"outcome":   "what came of an attempt",
+	"panic":     "value of a panic",
+	"path":      "path of an HTTP request, without its query",
+	"payload":   "commitment of a payload",
+	"policy":    "digest of a bundle",
+	"pull":      "number of a pull request",
+	"refs":      "number of refs",
+	"repo":      "a repository at its upstream",
+	"secret":    "name of a declared secret, never its value",
+	"service":   "service of the git protocol",
+	"span_id":   "span that was current, W3C trace context",
+	"stack":     "stack of a panic",
+	"task":      "id of a task",
+	"trace_id":  "trace of the step that a line belongs to, W3C trace context",
+	"tries":     "how often something was tried",
+	"undo":      "whether a drain was taken back",
+	"uid":       "user id of a process",
+	"until":     "a time",
+	"upstream":  "name of an upstream",
+	"url":       "address of an upstream as it is declared",
+	"verdict":   "allow, hold or deny",
+	"what":      "kind of thing that an id is of",
+	"why":       "sentence of a decision",
+	"zone":      "a zone",
+}
+
+// traced are the attributes that spans may carry. They leave the machine, so free text, paths and whatever an agent
+// chooses are not among them.
+var traced = map[string]bool{"access": true, "action": true, "agent": true, "attempt": true, "code": true, "entry": true, "executor": true,
+	"gateway": true, "instance": true, "outcome": true, "task": true, "verdict": true}
