@@ -303,20 +303,26 @@ const maxSocket = 103
 
 // instanceDir makes the instance's own directory, mode 0700, that nobody else could have prepared.
 func (l *Launcher) instanceDir(id remit.ID) (string, error) {
-	base := l.Runtime
-	if base == "" {
-		base = os.Getenv("XDG_RUNTIME_DIR")
-		if fi, err := os.Lstat(base); err != nil || !fi.IsDir() || fi.Mode().Perm()&0o077 != 0 || !identity.OwnedByUs(fi) {
-			base = os.TempDir()
+	var bases []string // the first in which a socket has room
+	if l.Runtime != "" {
+		bases = append(bases, l.Runtime)
+	}
+	own := os.Getenv("XDG_RUNTIME_DIR")
+	if fi, err := os.Lstat(own); err == nil && fi.IsDir() && fi.Mode().Perm()&0o077 == 0 && identity.OwnedByUs(fi) {
+		bases = append(bases, own)
+	}
+	var long error
+	for _, base := range append(bases, os.TempDir()) {
+		dir, err := os.MkdirTemp(base, instances+"-"+filepath.Base(string(id))+"-")
+		if err != nil {
+			return "", fmt.Errorf("making a directory for instance %s: %w", id, err)
 		}
-	}
-	dir, err := os.MkdirTemp(base, instances+"-"+filepath.Base(string(id))+"-")
-	if err != nil {
-		return "", fmt.Errorf("making a directory for instance %s: %w", id, err)
-	}
-	if n := len(newRoom(dir).socket); n > maxSocket {
+		n := len(newRoom(dir).socket)
+		if n <= maxSocket {
+			return dir, nil
+		}
 		os.Remove(dir)
-		return "", fmt.Errorf("%s is too long for a socket in it (%d bytes, at most %d); set XDG_RUNTIME_DIR or TMPDIR to a shorter directory", dir, n, maxSocket)
+		long = fmt.Errorf("%s is too long for a socket in it (%d bytes, at most %d); set XDG_RUNTIME_DIR or TMPDIR to a shorter directory", dir, n, maxSocket)
 	}
-	return dir, nil
+	return "", long
 }
