@@ -102,14 +102,13 @@ func TestWhatBecameOfAnOpenPush(t *testing.T) {
 // TestAnOpenPushIsNotSettledWhileAnotherIsUnderWay: what is seen then may be either one's.
 func TestAnOpenPushIsNotSettledWhileAnotherIsUnderWay(t *testing.T) {
 	w := newWorld(t)
-	up := &elsewhere{RoundTripper: w.repo.Transport}
+	up := &elsewhere{RoundTripper: w.repo.Transport, reached: make(chan struct{}), release: make(chan struct{})}
 	w.reach(up)
 	dir := w.clone()
 	tip := w.commit(dir, "first")
 	w.git(dir, "push", "-q", w.bare, tip+":refs/heads/there")
 	o := w.openPush(tip)
 	w.gw.Reconcile(t.Context(), o)
-	up.reached, up.release = make(chan struct{}), make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
 		_, err := w.try(dir, "push", "-q", "origin", tip+":refs/heads/x")
