@@ -98,6 +98,40 @@ func TestAnInstanceThatNobodyHoldsEndsAfterAQuarterOfAMinute(t *testing.T) {
 	}
 }
 
+// An instance that starts while the server looks for those that nobody holds was heard of just now.
+func TestLookingForTheUnheldForgetsNoInstanceThatStarts(t *testing.T) {
+	w := world.New(t, world.Options{})
+	w.Declare(w.Team())
+	w.Clock.Advance(2 * server.Lost) // the grace that follows a start is over
+	ctx, cancel := context.WithCancel(t.Context())
+	looked := make(chan error)
+	go func() {
+		for {
+			if err := w.Server.Tick(t.Context()); err != nil || ctx.Err() != nil {
+				looked <- err
+				return
+			}
+		}
+	}()
+	task := w.Task("cleo").ID
+	var all []remit.ID
+	for range 300 {
+		all = append(all, w.Instance("cleo", task).ID)
+	}
+	cancel()
+	if err := <-looked; err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Server.Tick(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range all {
+		if !running(w, id) {
+			t.Fatalf("%s was started a moment ago, and has ended", id)
+		}
+	}
+}
+
 func TestAServerThatStopsEndsNoInstance(t *testing.T) {
 	w := world.New(t, world.Options{})
 	inst, ch, letGo := held(t, w)

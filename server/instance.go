@@ -161,13 +161,15 @@ func (s *Server) heard(id remit.ID) {
 	s.beats[id] = s.now()
 }
 
-// silent tells for how long nothing was heard of an instance. After a start each has the whole time anew.
+// silent tells for how long nothing was heard of an instance. What is seen for the first time has the whole time from now:
+// one whose start is durable and not noted yet, and each one after a start of the server.
 func (s *Server) silent(id remit.ID) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last, ok := s.beats[id]
-	if !ok || last.Before(s.begun) {
-		last = s.begun
+	if !ok {
+		last = s.now()
+		s.beats[id] = last
 	}
 	return s.now().Sub(last)
 }

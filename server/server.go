@@ -96,7 +96,6 @@ type Server struct {
 	closed chan struct{}
 
 	seats     seats
-	begun     time.Time
 	issuers   *identity.Issuers
 	failures  failures                      // of exchanges
 	control   sync.Mutex                    // one completion of control steps at a time; guards stuck
@@ -138,7 +137,7 @@ func New(c Config) *Server {
 		c.Slog = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{cfg: c, mux: http.NewServeMux(), heavy: make(chan struct{}, maxHeavy), polls: map[string]int{},
-		beats: map[remit.ID]time.Time{}, closed: make(chan struct{}), begun: c.Clock.Now(), explained: map[remit.EntryIndex]*engine.Explanation{},
+		beats: map[remit.ID]time.Time{}, closed: make(chan struct{}), explained: map[remit.EntryIndex]*engine.Explanation{},
 		stuck: map[remit.ID]remit.EntryIndex{}, issuers: identity.NewIssuers(c.Clock.Now)}
 	for _, r := range table() {
 		s.mux.Handle(r.method+" "+r.path, s.serve(r))
