@@ -268,7 +268,7 @@ func fill(b *testing.B, path string, entries, row int) {
 		b.Fatal(err)
 	}
 	defer tx.Rollback()
-	insert, err := tx.Prepare(`INSERT INTO batch (first, leaves, hashes) VALUES (?, ?, ?)`)
+	insert, err := tx.Prepare(`INSERT INTO batch (first, leaves, hashes, payloads) VALUES (?, ?, ?, x'')`)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -142,6 +142,9 @@ func (b Batch) Check(expect Head) error {
 	if want := tlog.StoredHashCount(int64(next)) - tlog.StoredHashCount(int64(n)); int64(len(b.Hashes)) != want {
 		return bad("it has %d hashes where %d entries after %d make %d", len(b.Hashes), len(b.Entries), n, want)
 	}
+	if len(b.Entries) == 0 && len(b.Payloads) > 0 {
+		return bad("it has payloads, and no entry that could name them")
+	}
 	for i, leaf := range b.Entries {
 		if len(leaf) == 0 || len(leaf) > MaxLeaf {
 			return bad("entry %d has %d bytes; a leaf has 1 to %d", n+uint64(i), len(leaf), MaxLeaf)

@@ -211,7 +211,7 @@ func TestWhatFailsBeforeItsCommitWroteNothing(t *testing.T) {
 	other.SetMaxOpenConns(1)
 	for _, step := range []struct{ when, begin, end string }{
 		{"another program holds the file", `BEGIN IMMEDIATE`, `ROLLBACK`},
-		{"the row is there already", `INSERT INTO batch VALUES (3, x'00', x'00')`, `DROP TRIGGER batch_stays; DELETE FROM batch WHERE first = 3`},
+		{"the row is there already", `INSERT INTO batch VALUES (3, x'00', x'00', x'')`, `DROP TRIGGER batch_stays; DELETE FROM batch WHERE first = 3`},
 		{"the head cannot be moved", `CREATE TRIGGER stuck BEFORE UPDATE ON head BEGIN SELECT RAISE(ABORT, 'no'); END`, `DROP TRIGGER stuck`},
 		{"a payload cannot be kept", `CREATE TRIGGER stuck BEFORE INSERT ON payload BEGIN SELECT RAISE(ABORT, 'no'); END`, `DROP TRIGGER stuck`},
 	} {

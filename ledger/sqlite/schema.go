@@ -26,14 +26,13 @@ const (
 )
 
 const schema = `
-CREATE TABLE batch (first INTEGER PRIMARY KEY, leaves BLOB NOT NULL, hashes BLOB NOT NULL) STRICT;
-CREATE TABLE payload (id INTEGER PRIMARY KEY, key INTEGER NOT NULL, commitment BLOB NOT NULL, salt BLOB, body BLOB) STRICT;
-CREATE INDEX payload_key ON payload (key);
+CREATE TABLE batch (first INTEGER PRIMARY KEY, leaves BLOB NOT NULL, hashes BLOB NOT NULL, payloads BLOB NOT NULL) STRICT;
+CREATE TABLE payload (id INTEGER PRIMARY KEY, commitment BLOB NOT NULL, salt BLOB, body BLOB) STRICT;
 CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root BLOB NOT NULL, epoch INTEGER NOT NULL) STRICT;
 CREATE TRIGGER batch_keeps BEFORE UPDATE ON batch BEGIN SELECT RAISE(ABORT, 'entries of the log never change'); END;
 CREATE TRIGGER batch_stays BEFORE DELETE ON batch BEGIN SELECT RAISE(ABORT, 'entries of the log are never deleted'); END;
 CREATE TRIGGER payload_stays BEFORE DELETE ON payload BEGIN SELECT RAISE(ABORT, 'a payload is erased, not deleted'); END;
-CREATE TRIGGER payload_keeps BEFORE UPDATE ON payload WHEN NEW.key IS NOT OLD.key OR NEW.commitment IS NOT OLD.commitment OR NEW.salt IS NOT NULL OR NEW.body IS NOT NULL
+CREATE TRIGGER payload_keeps BEFORE UPDATE ON payload WHEN NEW.id IS NOT OLD.id OR NEW.commitment IS NOT OLD.commitment OR NEW.salt IS NOT NULL OR NEW.body IS NOT NULL
 	BEGIN SELECT RAISE(ABORT, 'a payload never changes'); END;
 CREATE TRIGGER head_stays BEFORE DELETE ON head BEGIN SELECT RAISE(ABORT, 'the head of the log stays'); END;
 CREATE TRIGGER head_grows BEFORE UPDATE ON head WHEN NEW.size < OLD.size OR NEW.epoch < OLD.epoch

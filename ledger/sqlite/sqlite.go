@@ -2,21 +2,22 @@
 // acknowledged survives a crash of the machine.
 //
 // One row holds what one batch added: its leaves as a C2SP tlog-tiles entry bundle (each after its length in two bytes),
-// and the tree hashes that it stores, which in the order of tlog.StoredHashIndex are one dense run. One commit is thus
-// one insert and one compare-and-swap of the head, whatever the number of entries. Triggers abort every UPDATE and
-// DELETE of what is in the log.
+// the tree hashes that it stores, which in the order of tlog.StoredHashIndex are one dense run, and the keys of its
+// payloads, whose rows are numbered in the order of writing. One commit thus writes at the ends of two tables and moves
+// the head, whatever the number of entries. Triggers abort every UPDATE and DELETE of what is in the log.
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"filippo.io/torchwood"
@@ -47,6 +48,8 @@ type Store struct {
 	conn    *sql.Conn
 	stmt    statements
 	unknown error // set once a commit's outcome could not be told; never cleared
+
+	keys keys
 }
 
 type statements struct{ begin, head, batch, payload, erase, commit, rollback *sql.Stmt }
@@ -136,10 +139,9 @@ func (s *Store) openWriter() error {
 	}{
 		{&s.stmt.begin, `BEGIN IMMEDIATE`},
 		{&s.stmt.head, `UPDATE head SET size = ?, root = ?, epoch = ? WHERE size = ? AND root = ? AND epoch = ?`},
-		{&s.stmt.batch, `INSERT INTO batch (first, leaves, hashes) VALUES (?, ?, ?)`},
-		{&s.stmt.payload, `INSERT INTO payload (key, commitment, salt, body) SELECT ?1, ?2, ?3, ?4
-			WHERE NOT EXISTS (SELECT 1 FROM payload WHERE key = ?1 AND commitment = ?2)`},
-		{&s.stmt.erase, `UPDATE payload SET salt = NULL, body = NULL WHERE key = ? AND commitment = ?`},
+		{&s.stmt.batch, `INSERT INTO batch (first, leaves, hashes, payloads) VALUES (?, ?, ?, ?)`},
+		{&s.stmt.payload, `INSERT INTO payload (id, commitment, salt, body) VALUES (?, ?, ?, ?)`},
+		{&s.stmt.erase, `UPDATE payload SET salt = NULL, body = NULL WHERE id = ?`},
 		{&s.stmt.commit, `COMMIT`},
 		{&s.stmt.rollback, `ROLLBACK`},
 	} {
@@ -220,15 +222,22 @@ func (s *Store) Append(ctx context.Context, expect ledger.Head, b ledger.Batch) 
 		return ledger.Refused(remit.LedgerDown, "the log was not written: %w", ctx.Err())
 	}
 	ctx = context.WithoutCancel(ctx) // from here on the outcome must be known
+	if s.keys.known() < expect.Size {
+		if err := s.learnKeys(ctx); err != nil {
+			return ledger.Refused(remit.LedgerDown, "the log %s cannot be read: %w", s.path, err)
+		}
+	}
 	if _, err := s.stmt.begin.ExecContext(ctx); err != nil {
 		return s.failed(ctx, expect, err, false)
 	}
-	if err := s.write(ctx, expect, b); err != nil {
+	added, err := s.write(ctx, expect, b)
+	if err != nil {
 		return s.failed(ctx, expect, err, false)
 	}
 	if _, err := s.stmt.commit.ExecContext(ctx); err != nil {
 		return s.failed(ctx, expect, err, true)
 	}
+	s.keys.add(expect.Size, b.Next.Size, added)
 	if len(b.Erase) > 0 {
 		// What was erased is overwritten in the file (secure_delete), but earlier pages stand in the WAL until it is
 		// written back. If a reader is in the way, the next erasure or the next start empties it.
@@ -238,53 +247,75 @@ func (s *Store) Append(ctx context.Context, expect ledger.Head, b ledger.Batch) 
 	return nil
 }
 
-func (s *Store) write(ctx context.Context, expect ledger.Head, b ledger.Batch) error {
+// write gives the keys of the payloads that it added.
+func (s *Store) write(ctx context.Context, expect ledger.Head, b ledger.Batch) (added []byte, err error) {
 	n := b.Next
 	res, err := s.stmt.head.ExecContext(ctx, int64(n.Size), n.Root[:], int64(n.Epoch), int64(expect.Size), expect.Root[:], int64(expect.Epoch))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if changed, err := res.RowsAffected(); err != nil {
-		return err
+		return nil, err
 	} else if changed != 1 {
-		return ledger.ErrConflict
+		return nil, ledger.ErrConflict
 	}
-	first, hashes := int64(expect.Size), b.Hashes
+	if added, err = s.writePayloads(ctx, b.Payloads); err != nil {
+		return nil, err
+	}
+	first, hashes, keys := int64(expect.Size), b.Hashes, added
 	for rest := b.Entries; len(rest) > 0; {
 		var leaves []byte
 		var k int
 		for k < len(rest) && k < rowEntries && (k == 0 || len(leaves)+len(rest[k]) < rowBytes) {
 			if leaves, err = torchwood.AppendTileEntry(leaves, rest[k]); err != nil {
-				return err
+				return nil, err
 			}
 			k++
 		}
 		stored := tlog.StoredHashCount(first+int64(k)) - tlog.StoredHashCount(first)
-		if _, err := s.stmt.batch.ExecContext(ctx, first, leaves, hashBytes(hashes[:stored])); err != nil {
-			return err
+		if _, err := s.stmt.batch.ExecContext(ctx, first, leaves, hashBytes(hashes[:stored]), keys); err != nil {
+			return nil, err
 		}
-		first, hashes, rest = first+int64(k), hashes[stored:], rest[k:]
+		first, hashes, rest, keys = first+int64(k), hashes[stored:], rest[k:], []byte{}
 	}
-	for _, p := range b.Payloads {
+	for _, c := range b.Erase {
+		id, ok, err := s.find(ctx, s.conn, c)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, ledger.Refused(remit.NotFound, "there is no payload %s to erase", c)
+		}
+		if _, err := s.stmt.erase.ExecContext(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	return added, nil
+}
+
+// writePayloads keeps each payload once.
+func (s *Store) writePayloads(ctx context.Context, payloads []remit.Payload) (added []byte, err error) {
+	added = []byte{}
+	for i, p := range payloads {
 		c := p.Commitment()
+		if slices.ContainsFunc(payloads[:i], func(o remit.Payload) bool { return o.Salt == p.Salt && bytes.Equal(o.Body, p.Body) }) {
+			continue
+		}
+		if _, ok, err := s.find(ctx, s.conn, c); err != nil {
+			return nil, err
+		} else if ok {
+			continue
+		}
 		body := p.Body
 		if body == nil {
 			body = []byte{} // NULL is what erasure leaves
 		}
-		if _, err := s.stmt.payload.ExecContext(ctx, payloadKey(c), c[:], p.Salt[:], body); err != nil {
-			return err
+		if _, err := s.stmt.payload.ExecContext(ctx, s.keys.next(added), c[:], p.Salt[:], body); err != nil {
+			return nil, err
 		}
+		added = append(added, c[:keySize]...)
 	}
-	for _, c := range b.Erase {
-		res, err := s.stmt.erase.ExecContext(ctx, payloadKey(c), c[:])
-		if err != nil {
-			return err
-		}
-		if changed, err := res.RowsAffected(); err != nil || changed != 1 {
-			return ledger.Refused(remit.NotFound, "there is no payload %s to erase", c)
-		}
-	}
-	return nil
+	return added, nil
 }
 
 // failed decides what a failure means. Before COMMIT, rolling back leaves nothing. A COMMIT that failed for want of space
@@ -330,12 +361,12 @@ func (s *Store) Read(ctx context.Context, from remit.EntryIndex) iter.Seq2[ledge
 			return
 		}
 		for next := uint64(from); next < head.Size; {
-			index, leaves, err := s.readLeaves(ctx, next)
+			index, leaves, added, err := s.readLeaves(ctx, next)
 			if err != nil {
 				yield(ledger.Entry{}, explain(s.path, err))
 				return
 			}
-			wanted := next
+			wanted, first := next, index
 			for ; index < head.Size && len(leaves) > 0; index++ {
 				var leaf []byte
 				if leaf, leaves, err = torchwood.ReadTileEntry(leaves); err != nil {
@@ -354,31 +385,40 @@ func (s *Store) Read(ctx context.Context, from remit.EntryIndex) iter.Seq2[ledge
 				yield(ledger.Entry{}, damaged(s.path, "entry %d is missing", wanted))
 				return
 			}
+			if len(leaves) == 0 {
+				s.keys.add(first, next, added) // a start reads everything anyway
+			}
 		}
 	}
 }
 
-// readLeaves gives the leaves from the row that holds an entry on, and the index of the first of them.
-func (s *Store) readLeaves(ctx context.Context, index uint64) (uint64, []byte, error) {
+// readLeaves gives the leaves from the row that holds an entry on, the index of the first of them, and the keys of the
+// payloads that were added with them.
+func (s *Store) readLeaves(ctx context.Context, index uint64) (uint64, []byte, []byte, error) {
 	var first sql.NullInt64
-	var leaves []byte
-	err := s.reading.QueryRowContext(ctx, `SELECT min(first), CAST(group_concat(leaves, '') AS BLOB) FROM (
-		SELECT first, leaves FROM batch WHERE first >= (SELECT max(first) FROM batch WHERE first <= ?1) AND first < ?1 + ?2 ORDER BY first)`,
-		int64(index), readSpan).Scan(&first, &leaves)
-	return uint64(first.Int64), leaves, err
+	var leaves, keys []byte
+	err := s.reading.QueryRowContext(ctx, `SELECT min(first), CAST(group_concat(leaves, '') AS BLOB), CAST(group_concat(payloads, '') AS BLOB) FROM (
+		SELECT first, leaves, payloads FROM batch WHERE first >= (SELECT max(first) FROM batch WHERE first <= ?1) AND first < ?1 + ?2 ORDER BY first)`,
+		int64(index), readSpan).Scan(&first, &leaves, &keys)
+	return uint64(first.Int64), leaves, keys, err
 }
-
-// payloadKey is what payloads are indexed by: the start of the commitment. Rows stand in the order of writing and only a
-// narrow index is random; keyed by the commitment itself the table took several times as long to write.
-func payloadKey(c remit.Digest) int64 { return int64(binary.BigEndian.Uint64(c[:8])) }
 
 // Payload: see ledger.Store.
 func (s *Store) Payload(ctx context.Context, c remit.Digest) (remit.Payload, error) {
-	var salt, body []byte
-	err := s.reading.QueryRowContext(ctx, `SELECT salt, body FROM payload WHERE key = ? AND commitment = ?`, payloadKey(c), c[:]).Scan(&salt, &body)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	id, ok, err := s.find(ctx, s.reading, c)
+	if err == nil && !ok {
+		if err = s.learnKeys(ctx); err == nil {
+			id, ok, err = s.find(ctx, s.reading, c)
+		}
+	}
+	if err != nil {
+		return remit.Payload{}, explain(s.path, err)
+	}
+	if !ok {
 		return remit.Payload{}, fmt.Errorf("payload %s: %w", c, ledger.ErrNotFound)
+	}
+	var salt, body []byte
+	switch err := s.reading.QueryRowContext(ctx, `SELECT salt, body FROM payload WHERE id = ?`, id).Scan(&salt, &body); {
 	case err != nil:
 		return remit.Payload{}, explain(s.path, err)
 	case salt == nil:
