@@ -129,6 +129,7 @@ func newSoak(t *testing.T, build []string) *soak {
 
 // load does all kinds of work until ctx ends, and ends what it began.
 func (s *soak) load(ctx context.Context, part int) {
+	s.ana, s.ben = s.signIn(s.anaKey), s.signIn(s.benKey) // who signed in is asked to again after ten minutes
 	var all sync.WaitGroup
 	for range 3 {
 		all.Go(func() {
