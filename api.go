@@ -133,6 +133,7 @@ type InstanceView struct {
 	Branch   string    `json:"branch"` // refs/heads/remit/T-12
 	Gateway  string    `json:"gateway"`
 	Rewrites []Rewrite `json:"rewrites,omitempty"`
+	MCP      []string  `json:"mcp,omitempty"` // names of the MCP servers that the task's grant names anything of, sorted
 	Deadline time.Time `json:"deadline"`
 }
 

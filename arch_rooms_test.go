@@ -30,13 +30,22 @@ var rooms = map[string][]string{
 	"gateway/change":    {".", "gateway"},
 	"gateway/authzen":   {".", "gateway"},
 	"gateway/deploy":    {".", "gateway"},
+	"gateway/mcp":       {".", "gateway"},
+	"gateway/assist":    {".", "gateway"},
+	"gateway/hook":      {".", "gateway", "shell"},
+	"shell":             {}, // what a line of shell would do: it knows nothing of us
+	"guardian":          {".", "gateway"},
 	"depend":            {"."},
 	"executor":          {".", "gateway"},
 	"follow":            {".", "authority", "ledger"},
 	"analysis":          {".", "authority"},
 	"server":            {".", "authority", "engine", "identity", "follow", "analysis", "ledger", "sshsig"},
 	"client":            {".", "identity", "sshsig"},
-	"launch":            {".", "client", "identity"},
+	"launch":            {".", "client", "identity", "launch/agents", "launch/front", "launch/isolate", "launch/sub"},
+	"launch/agents":     {"."},
+	"launch/front":      {".", "client"},
+	"launch/isolate":    {"."},
+	"launch/sub":        {".", "client", "identity"},
 	"cmd/remit":         {"*"},
 	"telemetry":         {"."},
 	"detect":            {"."},
@@ -44,12 +53,13 @@ var rooms = map[string][]string{
 	"internal/world":    {"*"},
 	"internal/judge":    {".", "ledger"}, // shares nothing with authority: it judges what authority decided
 	"internal/sim":      {"*"},
+	"internal/model":    {}, // the standard library only: a language model by script
 	"internal/real":     {}, // the standard library only: tests start servers with it
 	"bench":             {}, // tests only
 }
 
 // testRooms are imported by tests, and by each other.
-var testRooms = []string{"ledger/ledgertest", "broker/brokertest", "internal/world", "internal/real", "internal/judge", "internal/sim"}
+var testRooms = []string{"ledger/ledgertest", "broker/brokertest", "internal/world", "internal/real", "internal/judge", "internal/sim", "internal/model"}
 
 // owned are libraries that one room hides from all others. Tests may use any of them for a second opinion.
 var owned = map[string][]string{
@@ -72,11 +82,16 @@ var owned = map[string][]string{
 	"go.opentelemetry.io":                {"telemetry"},
 	"github.com/cloudevents":             {"export"},
 	"github.com/santhosh-tekuri":         {}, // tests only
+	"github.com/pelletier/go-toml":       {"launch/agents"},
 	"golang.org/x/mod/sumdb":             {"ledger", "ledger/sqlite", "ledger/ledgertest", "server"},
 	"filippo.io/torchwood":               {"ledger", "ledger/sqlite"},
 	"github.com/cenkalti/backoff":        {"broker", "executor"},
 	"github.com/go-git/go-git":           {}, // git itself is the oracle
 	"github.com/sirupsen/logrus":         {}, // log/slog
+	"github.com/modelcontextprotocol":    {"gateway/mcp", "gateway/assist", "cmd/remit"},
+	"mvdan.cc/sh":                        {"shell"},
+	"github.com/gowebpki/jcs":            {"gateway/mcp", "guardian"},
+	"github.com/landlock-lsm":            {"launch/isolate"},
 }
 
 const (
@@ -87,8 +102,10 @@ const (
 
 // larger are packages that have outgrown maxPackage, with the size that they may not pass. A line here is a debt.
 var larger = map[string]int{
-	"authority":   6400,  // the rules, the commands and the difference of declarations; the difference could move out
-	"server":      4000,  // the API, one file for each kind of thing
-	"cmd/remit":   10000, // one file for each command, and the wiring of rooms, which could be one of its own; nothing imports it
+	".":           2900,  // the vocabulary; what the API says could be a room of its own, if every room did not speak it
+	"authority":   6900,  // the rules, the commands and the difference of declarations; the difference could move out
+	"server":      4200,  // the API, one file for each kind of thing
+	"cmd/remit":   11500, // one file for each command, and the wiring of rooms, which could be one of its own; nothing imports it
 	"gateway/git": 2700,  // the protocol, and make.go, which makes commits for the other gateways and could be a room of its own
+	"launch":      3000,  // the launcher, and how it confines on Linux
 }

@@ -98,7 +98,7 @@ type ActionInfo struct {
 }
 
 // CatalogueVersion is raised with every change of the catalogue.
-const CatalogueVersion = 2
+const CatalogueVersion = 3
 
 // catalogue is ordered by stage; a line is never removed or given another meaning.
 var catalogue = []ActionInfo{
@@ -126,6 +126,10 @@ var catalogue = []ActionInfo{
 	{"operate.change", StageOperate, Privileged, RecoverProbe, "environment"},
 	{"secret.read", StageSecret, Privileged, RecoverProbe, "secret"},
 	{"secret.use", StageSecret, Privileged, RecoverProbe, "secret"},
+	{"tool.list", StageTool, Read, RecoverProbe, "tool"},
+	{"tool.read", StageTool, Read, RecoverProbe, "tool"},
+	{"tool.write", StageTool, Write, RecoverOnce, "tool"},
+	{"tool.run", StageTool, Write, RecoverOnce, "tool"},
 	{"tool.call", StageTool, Privileged, RecoverOnce, "tool"},
 	{"control.apply", StageControl, Privileged, RecoverCAS, "control"},
 	{"control.policy", StageControl, Privileged, RecoverCAS, "control"},

@@ -74,6 +74,8 @@ const (
 	RollbackUnknown  Code = "ROLLBACK_UNKNOWN"
 	ReviewMissing    Code = "REVIEW_MISSING"
 	Contained        Code = "CONTAINED"
+	ToolDrift        Code = "TOOL_DRIFT"
+	ToolMisjudged    Code = "TOOL_MISJUDGED"
 	Internal         Code = "INTERNAL"
 )
 
@@ -132,6 +134,8 @@ var codes = []CodeInfo{
 	{RollbackUnknown, 403, ExitDenied, "no such release was good in this environment"},
 	{ReviewMissing, 403, ExitDenied, "the reviews that a merge needs are not there"},
 	{Contained, 403, ExitDenied, "an administrator contains the upstream; nothing is done there until one lifts that"},
+	{ToolDrift, 409, ExitWaiting, "the server now says something else of this tool than was admitted; a person looks at the difference"},
+	{ToolMisjudged, 403, ExitDenied, "what a gateway says of a tool is not what is declared of it"},
 	{Internal, 500, ExitError, "a fault of Remit's own; nothing was allowed"},
 }
 

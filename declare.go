@@ -1,5 +1,7 @@
 package remit
 
+import "slices"
+
 // Declarations are what an organisation declares, as a set: what is not in it is removed when it is applied. They are
 // written as YAML (room declare) and sent as JSON; the names of the members are the same in both.
 type Declarations struct {
@@ -10,6 +12,7 @@ type Declarations struct {
 	Repositories []Repository  `json:"repositories,omitempty"`
 	Environments []Environment `json:"environments,omitempty"`
 	Secrets      []Secret      `json:"secrets,omitempty"`
+	Tools        []Tool        `json:"tools,omitempty"`
 	Boundaries   []Boundary    `json:"boundaries,omitempty"`
 	Detections   []Detection   `json:"detections,omitempty"`
 	Policy       []PolicyFile  `json:"policy,omitempty"` // empty: the policy stays as it is
@@ -71,13 +74,14 @@ const (
 	KindKubernetes = "kubernetes" // a cluster; zone P
 	KindCommand    = "command"    // a command on the executor's host; zone P
 	KindOIDC       = "oidc"       // an issuer of CI jobs' tokens; no zone: it gives identity, not access
+	KindMCP        = "mcp"        // a server of tools; in the one zone that its tools declare
 )
 
 // Upstream is what Remit stands before: where repositories, artifacts and targets really are.
 type Upstream struct {
 	Name     string `json:"name"`
 	Kind     string `json:"kind"`
-	Location string `json:"location"`           // directory, or https URL
+	Location string `json:"location,omitempty"` // directory, or https URL
 	CA       string `json:"ca,omitempty"`       // file of PEM certificates to trust for it
 	Write    Source `json:"write,omitzero"`     // injected when a step was allowed
 	Observer Source `json:"observer,omitzero"`  // read-only; what Remit reads in its own name
@@ -86,9 +90,14 @@ type Upstream struct {
 	// this server by default.
 	Claims   string `json:"claims,omitempty"`
 	Audience string `json:"audience,omitempty"`
+	// Command starts an mcp server that speaks over its standard input and output, one process for each instance; then
+	// there is no Location. Env is what its environment has, besides PATH, HOME and LANG.
+	Command []string          `json:"command,omitempty"`
+	Env     map[string]Source `json:"env,omitempty"`
 }
 
-// Zone is the zone that credentials of u serve (R4d); an issuer of identities serves none.
+// Zone is the zone that credentials of u serve (R4d); an issuer of identities serves none. For a server of tools, it is the
+// strictest: UpstreamZones knows what its tools say.
 func (u Upstream) Zone() Zone {
 	switch u.Kind {
 	case KindLocal, KindHTTP, KindGitea:
@@ -99,6 +108,22 @@ func (u Upstream) Zone() Zone {
 		return ZoneNone
 	}
 	return ZoneProduction
+}
+
+// UpstreamZones gives the zone that credentials of each declared upstream serve: of a server of tools, the one that its
+// tools declare.
+func UpstreamZones(d Declarations) map[string]Zone {
+	zones := map[string]Zone{}
+	for _, u := range d.Upstreams {
+		zones[u.Name] = u.Zone()
+	}
+	for _, t := range d.Tools {
+		server := ToolServer(t.Name)
+		if t.Zone != "" && slices.ContainsFunc(d.Upstreams, func(u Upstream) bool { return u.Name == server && u.Kind == KindMCP }) {
+			zones[server] = Zone(t.Zone)
+		}
+	}
+	return zones
 }
 
 // Effect says what a push or merge to matching refs sets off by itself.
@@ -168,6 +193,41 @@ type Sender struct {
 	Insecure bool   `json:"insecure,omitempty"` // http:// to a loopback address is meant
 	Header   string `json:"header,omitempty"`   // Authorization by default
 	Prefix   string `json:"prefix,omitempty"`   // before the value: "Bearer " by default for Authorization, else nothing
+}
+
+// Tool says what a tool of an mcp upstream does, so that it can be judged. A call is a step on tool:NAME, by Impact
+// tool.read, tool.write or tool.call, and besides that every one of Steps. The same way are declared, below SERVER/-/,
+// what else such a server offers: resources/URI, prompts/NAME, methods/METHOD, and requests/METHOD, which the server makes
+// of its client; every URI and method is one segment, other bytes as %XX. Of several records that cover a name, the longest
+// says what holds. The names below local/ are the tools within the agent's own process: they lie in no zone, because
+// they have no credential of Remit's.
+type Tool struct {
+	Name      string     `json:"name"`             // SERVER/TOOL, or a pattern that ends in /* or /**
+	Zone      string     `json:"zone,omitempty"`   // S | B | P; P by default. All tools of a server have the same
+	Impact    string     `json:"impact,omitempty"` // read | write | privileged; privileged by default
+	Steps     []ToolStep `json:"steps,omitempty"`  // what a call does besides, at most 4
+	Pin       Digest     `json:"pin,omitzero"`     // of the definition that was admitted; required of tools with a full name, save local ones
+	Recovery  Recovery   `json:"recovery,omitempty"`
+	Probe     *ToolProbe `json:"probe,omitempty"`  // with recovery probe
+	Taints    []string   `json:"taints,omitempty"` // what an answer brings in: labels such as issue-text, at most 4
+	Approvers []Need     `json:"approvers,omitempty"`
+}
+
+// ToolStep is an action on a resource that is made of a call's arguments: in Resource, {NAME} stands for the argument of
+// that name, {A.B} for a member of an object; it must be there, a string or an integer within ±2^53, and is written as one
+// segment, or with {NAME...} as one or more. When, if set, are arguments that must have these very values.
+type ToolStep struct {
+	Action   Action            `json:"action"`
+	Resource string            `json:"resource"`
+	When     map[string]string `json:"when,omitempty"`
+}
+
+// ToolProbe is the call by which Remit finds out whether another one was carried out: it was, if the answer contains
+// Contains. Templates are as in ToolStep, without the quoting of segments.
+type ToolProbe struct {
+	Tool      string            `json:"tool"` // of the same server, of impact read
+	Arguments map[string]string `json:"arguments,omitempty"`
+	Contains  string            `json:"contains"`
 }
 
 // Boundary narrows what agents may be given at all.

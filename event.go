@@ -208,6 +208,7 @@ type (
 		Child     ChildFacts  `cbor:"23,keyasint,omitzero"`
 		Observed  []string    `cbor:"24,keyasint,omitempty"` // what rules on trial would have said, deny:RULE or hold:RULE; at most MaxObserved, sorted
 		Advice    bool        `cbor:"25,keyasint,omitempty"` // it opens nothing: no permit, no access request, nobody joins a closure
+		Pin       Digest      `cbor:"26,keyasint,omitzero"`  // of the definition that the server of a tool gave
 	}
 	// ChildFacts are what the compiled rules found of a child task that was asked for.
 	ChildFacts struct {
@@ -262,6 +263,8 @@ type (
 		Permit   ID     `cbor:"2,keyasint"`
 		NotAfter int64  `cbor:"3,keyasint"`
 		Hash     Digest `cbor:"4,keyasint"`
+		// Taints are the labels that it puts on its task and those above it: of what comes in with its answer. Sorted.
+		Taints []string `cbor:"5,keyasint,omitempty"`
 	}
 	Recorded struct {
 		Attempt ID      `cbor:"1,keyasint"`
@@ -382,6 +385,7 @@ var kinds = map[string]func() Event{
 	"boundary.declared":    func() Event { return new(BoundaryDeclared) },
 	"secret.stored":        func() Event { return new(SecretStored) },
 	"secret.declared":      func() Event { return new(SecretDeclared) },
+	"tool.declared":        func() Event { return new(ToolDeclared) },
 	"lease.intended":       func() Event { return new(LeaseOpened) },
 	"lease.moved":          func() Event { return new(LeaseMoved) },
 	"removed":              func() Event { return new(Removed) },

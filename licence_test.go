@@ -22,13 +22,15 @@ func licenceOf(text []byte) string {
 	plain := strings.Join(strings.Fields(string(text)), " ")
 	has := func(s string) bool { return strings.Contains(plain, s) }
 	switch {
+	case strings.HasPrefix(plain, "/* SPDX-License-Identifier: BSD-3-Clause OR "): // the choice is ours
+		return "BSD-3-Clause"
 	case has("GNU AFFERO") || has("GNU GENERAL PUBLIC") || has("GNU LESSER") || has("Business Source License") || has("Server Side Public License"):
 		return ""
 	case has("Apache License Version 2.0"):
 		return "Apache-2.0"
 	case has("Mozilla Public License Version 2.0"), has("Mozilla Public License, version 2.0"):
 		return "MPL-2.0"
-	case has("Permission is hereby granted, free of charge, to any person obtaining a copy"):
+	case has("Permission is hereby granted, free of charge, to any person obtaining a copy"), has("PERMISSION is hereby granted, free of charge, to any person obtaining a copy"):
 		return "MIT"
 	case has("Permission to use, copy, modify, and/or distribute this software"), has("Permission to use, copy, modify, and distribute this software"):
 		return "ISC"

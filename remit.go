@@ -228,4 +228,6 @@ type Attempt struct {
 
 // Rules is the version of the compiled rules (Decide and Apply) that this source states. A log names the version in
 // force by its rules.activated entries; a change of meaning raises it and keeps the old branch.
-const Rules = 1
+//
+// 2: what comes in with an answer is kept as labels of its task, and a policy sees them and the task's history.
+const Rules = 2

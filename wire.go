@@ -1,6 +1,9 @@
 package remit
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Caller is who proved themselves at a gateway. Either Instance, Agent and Task are set, or Executor.
 type Caller struct {
@@ -87,6 +90,8 @@ type Request struct {
 	Deploy *Deploy `json:"deploy,omitempty"`
 	// Review is the verdict of a review.submit step, over the one ref change of the request: approve or reject.
 	Review string `json:"review,omitempty"`
+	// Tool is the call that a step of stage tool stands for.
+	Tool *ToolCall `json:"tool,omitempty"`
 	// Order is the protocol's own encoding of what Forward needs, at most 32 KiB; a pack is a blob that it names.
 	Order []byte `json:"order,omitempty"`
 	// Card is the commitment of the payload that shows people the change (a diff), if any.
@@ -100,6 +105,32 @@ type Request struct {
 	// Access is set when an executor claims an approved work order.
 	Access ID `json:"access,omitempty"`
 }
+
+// ToolCall is a call of a tool, as a gateway observed it; rules of a policy see all of it.
+type ToolCall struct {
+	Server string `json:"server"` // name of the upstream; local for tools within the agent's own process
+	Name   string `json:"name"`   // of the resource, without SERVER/
+	Method string `json:"method"` // of MCP, such as tools/call; empty for local tools
+	// Arguments are the params' arguments as RFC 8785 writes them, at most MaxArguments; what is larger is left out, and
+	// Truncated says so.
+	Arguments json.RawMessage `json:"arguments,omitempty"`
+	Truncated bool            `json:"truncated,omitempty"`
+	// Pin is the digest of the definition that the server gives now; zero: it gives none.
+	Pin Digest `json:"pin,omitzero"`
+	// Host is the program that asks about a local tool, in its own words: claude-code.
+	Host string `json:"host,omitempty"`
+	// Why is what the classification of a local tool saw, at most 8 short codes: dynamic, network.
+	Why []string `json:"why,omitempty"`
+}
+
+// MaxArguments is the most of a call's arguments that policies see, in bytes.
+const MaxArguments = 16 << 10
+
+// LocalTools is the server that stands for the tools within an agent's own process.
+const LocalTools = "local"
+
+// OwnTools is the server of Remit's own tools, for agents.
+const OwnTools = "remit"
 
 // Decision is the answer to a Request. Permit is set only on Allow.
 type Decision struct {

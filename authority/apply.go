@@ -96,6 +96,8 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		}
 		x.Version, x.Stored, x.StoredBy = e.Version, !e.Removed, e.By
 		x.Changes = append(x.Changes, Change{e.By, n})
+	case *remit.ToolDeclared:
+		s.applyTool(n, e)
 	case *remit.BoundaryDeclared:
 		old := s.Gone["boundary/"+e.Name]
 		if b := s.Boundaries[e.Name]; b != nil {
@@ -161,6 +163,9 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		}
 		t := &Task{TaskCreated: e, Entry: n, Status: remit.TaskOpen}
 		t.Closure = add(t.Closure, e.Requester, a.Owner)
+		if p := s.Tasks[e.Parent]; p != nil {
+			t.Taints = slices.Clone(p.Taints) // what its parent read is in what it is asked to do
+		}
 		s.Tasks[e.ID], s.LiveTasks[e.ID] = t, true
 		s.indexTask(t)
 	case *remit.TaskEnded:
@@ -287,6 +292,7 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		}
 		delete(s.Permits, e.Permit)
 		s.Attempts[e.ID] = &Attempt{Permit: *p, ID: e.ID, Hash: e.Hash, NotAfter: e.NotAfter}
+		s.applyTaints(p.Task, e.Taints)
 	case *remit.Recorded:
 		x := s.Attempts[e.Attempt]
 		if x == nil {
@@ -296,6 +302,7 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 			a.Outcome = e.Outcome
 		}
 		s.applyOutcome(n, at, x, e)
+		s.Tasks[x.Task].Used.came(e)
 		delete(s.Attempts, e.Attempt)
 	case *remit.LeaseOpened:
 		if s.Tasks[e.Task] == nil || s.Leases[e.ID] != nil {
@@ -393,6 +400,8 @@ func (s *State) applyRemoved(n remit.EntryIndex, e *remit.Removed) error {
 			s.Gone["secret/"+e.Name] = append(x.Changes, Change{e.By, n})
 		}
 		delete(s.Secrets, e.Name)
+	case "tool":
+		s.removeTool(n, e)
 	case "boundary":
 		if b := s.Boundaries[e.Name]; b != nil {
 			s.Gone["boundary/"+e.Name] = append(b.Changes, Change{e.By, n})
@@ -435,6 +444,9 @@ func (s *State) applyDecided(n remit.EntryIndex, at int64, e *remit.Decided) err
 	}
 	if e.Advice {
 		return nil
+	}
+	if t != nil {
+		t.Used.decided(e)
 	}
 	switch e.Verdict {
 	case remit.Hold:

@@ -87,6 +87,7 @@ func decideAuthorize(s *State, now int64, c *Authorize) ([]remit.Event, Result, 
 		}
 		facts = c.Judged.digest
 		s.addFinding(d, c.Judged.finding)
+		checkStored(d, r)
 	}
 	return s.decided(now, c, task, steps, d, facts)
 }
@@ -132,7 +133,9 @@ func (s *State) judgeStep(d *verdict, r remit.Request, task *Task, l looked) {
 		d.deny(l.bad, "R1", "%s", l.hint)
 		return
 	}
-	d.zone = stricter(d.zone, s.zoneOf(l.info, st.Resource))
+	if !readBesides(r.Tool != nil, l.info) {
+		d.zone = stricter(d.zone, s.zoneOf(l.info, st.Resource))
+	}
 	if l.effect != nil {
 		s.judgeEffect(d, r, l)
 		return
@@ -163,6 +166,7 @@ func (s *State) judgeStep(d *verdict, r remit.Request, task *Task, l looked) {
 	if l.ref != nil {
 		s.judgeRef(d, r, l)
 	}
+	s.judgeTool(d, r, l)
 	if (st.Action == "source.merge" || st.Action == "review.submit") && s.wrote(agent, l.facts) {
 		d.deny(remit.Separation, "R3", "agent %s, or its owner, wrote this change; somebody else reviews and merges it", agent.Name)
 	}
@@ -328,6 +332,10 @@ func (s *State) approversOf(r remit.Resource) []remit.Need {
 		if x := s.Secrets[r.Name()]; x != nil {
 			return secretApprovers(x.SecretDeclared)
 		}
+	case "tool":
+		if t := s.ToolOf(r); t != nil {
+			return toolApprovers(t.ToolDeclared)
+		}
 	}
 	return []remit.Need{{Group: remit.Administrators, N: 1}}
 }
@@ -384,12 +392,16 @@ func (s *State) effectDigest(r remit.Request, steps []looked) remit.Digest {
 		Review string       `json:",omitempty"`
 		Child  remit.Digest `json:",omitzero"` // its grant, which hangs on declarations
 		Change remit.Digest `json:",omitzero"` // what was reviewed
+		Pin    remit.Digest `json:",omitzero"` // the definition of the tool that was called
 	}{Origin: s.Origin, Org: s.Org, Task: r.Caller.Task, Review: r.Review, Change: s.reviewed(r)}
 	for _, l := range steps {
 		doc.Steps = append(doc.Steps, step{l.facts.Step, l.facts.Ref})
 		if l.child != nil {
 			doc.Child = l.child.facts.Grant
 		}
+	}
+	if r.Tool != nil {
+		doc.Pin = r.Tool.Pin
 	}
 	for _, c := range r.Refs {
 		doc.Refs = append(doc.Refs, ref{c.Ref, c.Old, c.New, c.Tree, c.Op})

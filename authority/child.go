@@ -262,7 +262,8 @@ func (s *State) approversOfScopes(scopes []remit.Scope) []remit.Need {
 	return needs
 }
 
-// reached lists the declared environments and secrets that scopes name, in order.
+// reached lists the declared environments, secrets and tools that scopes name, in order. A record that covers several tools
+// stands for them.
 func (s *State) reached(scopes []remit.Scope) []remit.Resource {
 	var all, out []remit.Resource
 	for _, name := range sorted(s.Environments) {
@@ -271,9 +272,15 @@ func (s *State) reached(scopes []remit.Scope) []remit.Resource {
 	for _, name := range sorted(s.Secrets) {
 		all = append(all, remit.Resource("secret:"+name))
 	}
+	for _, name := range sorted(s.Tools) {
+		all = append(all, remit.Resource("tool:"+name))
+	}
 	for _, r := range all {
 		if slices.ContainsFunc(scopes, func(sc remit.Scope) bool {
-			return slices.ContainsFunc(sc.Resources, func(p remit.Pattern) bool { return p.Match(r) })
+			return slices.ContainsFunc(sc.Resources, func(p remit.Pattern) bool {
+				_, overlap := p.Intersect(remit.Pattern(r))
+				return overlap
+			})
 		}) {
 			out = append(out, r)
 		}
@@ -368,14 +375,8 @@ func (s *State) branchesOf(t *Task) remit.ID {
 
 // checkClaimer is R4d for a work order: only the executor of its zone claims it.
 func (s *State) checkClaimer(d *verdict, a *Access, executor string) bool {
-	zone := remit.ZoneNone
-	for _, f := range a.Steps {
-		if info, _ := remit.Lookup(f.Step.Action); !f.Step.Effect {
-			zone = stricter(zone, s.zoneOf(info, f.Step.Resource))
-		}
-	}
-	if s.OpenHolds[a.ID] && executor != ExecutorOf(zone) {
-		d.deny(remit.UnknownPrincipal, "R4", "%s does not claim work orders that %s carries out", executor, ExecutorOf(zone))
+	if own := s.Executor(a); s.OpenHolds[a.ID] && executor != own {
+		d.deny(remit.UnknownPrincipal, "R4", "%s does not claim work orders that %s carries out", executor, own)
 		return false
 	}
 	return true

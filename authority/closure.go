@@ -65,6 +65,11 @@ func (s *State) closure(task *Task, steps []remit.StepFacts, needs []remit.Need,
 			if x := s.Secrets[name]; x != nil {
 				changed(x.Changes)
 			}
+		case "tool":
+			if t := s.ToolOf(f.Step.Resource); t != nil {
+				changed(t.Changes)
+			}
+			changed(s.Gone["tool/"+name])
 		case "task": // whom it asks for work is of the chain from here on, and who decides hangs on what that work reaches
 			if a := s.Agents[name]; a != nil {
 				owners(a)

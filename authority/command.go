@@ -36,6 +36,7 @@ type Set struct {
 	Secrets      []remit.SecretDeclared
 	Boundaries   []remit.BoundaryDeclared
 	Detections   []remit.DetectionDeclared `json:",omitempty"` // the digest of a set without them stays what it was
+	Tools        []remit.ToolDeclared      `json:",omitempty"`
 	Policy       remit.Digest              // zero: as it is
 	// PolicyWidens is why the new bundle may allow what the old one did not; empty when it only adds modules that nothing
 	// of the old one reads.

@@ -58,6 +58,8 @@ func TestTask(t *testing.T) {
 			w.refuse(&authority.CreateTask{By: "p-mia", Agent: "coder"}, remit.NotLive, "is suspended")
 			w.must(&authority.Kill{By: "p-ada", What: "person", ID: "p-noa"})
 			w.refuse(&authority.CreateTask{By: "p-noa", Agent: "merger"}, remit.UnknownPrincipal, "declared person")
+			w.apply(without("p-tom"))
+			w.refuse(&authority.CreateTask{By: "p-tom", Agent: "merger"}, remit.UnknownPrincipal, "declared person")
 		}},
 		{"its limits are checked", func(t *testing.T, w *world) {
 			for _, c := range []authority.CreateTask{

@@ -19,7 +19,7 @@ func wrong(path, format string, args ...any) error {
 // diff checks a set against the state and lists its changes.
 func (s *State) diff(by remit.ID, set *Set) ([]change, error) {
 	d := &differ{s: s, by: by, set: set}
-	for _, step := range []func() error{d.people, d.groups, d.upstreams, d.environments, d.repositories, d.secrets, d.boundaries, d.detections, d.agents, d.policy} {
+	for _, step := range []func() error{d.people, d.groups, d.upstreams, d.environments, d.repositories, d.secrets, d.tools, d.boundaries, d.detections, d.agents, d.policy} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -37,6 +37,8 @@ type differ struct {
 	by  remit.ID
 	set *Set
 	out []change
+
+	then *State // the tools of set
 }
 
 func (d *differ) add(kind, name, op, widens string, e remit.Event) {
@@ -489,7 +491,7 @@ func (d *differ) checkAgent(path string, a remit.AgentDeclared) error {
 		if err := checkScope(e); err != nil {
 			return wrong(fmt.Sprintf("%s.entitlements[%d]", path, i), "%v", err)
 		}
-		if err := checkBoundary(a.Function, []remit.Scope{e}, seals, d.secretZones); err != nil {
+		if err := checkBoundary(a.Function, []remit.Scope{e}, seals, d); err != nil {
 			return wrong(fmt.Sprintf("%s.entitlements[%d]", path, i), "%v", err)
 		}
 	}

@@ -114,8 +114,8 @@ func TestDiffNamesWhatIsWrong(t *testing.T) {
 		for f, actions := range map[remit.Function]string{
 			remit.FuncPlan: "task.request issue.comment", remit.FuncCode: "source.push source.propose source.merge", remit.FuncReview: "review.submit",
 			remit.FuncBuild: "build.trigger artifact.upload artifact.publish artifact.release", remit.FuncRelease: "artifact.upload artifact.publish artifact.release",
-			remit.FuncDeploy:  "deploy.promote deploy.rollback secret.read secret.use tool.call",
-			remit.FuncOperate: "operate.change secret.read secret.use tool.call",
+			remit.FuncDeploy:  "deploy.promote deploy.rollback secret.read secret.use tool.call tool.write tool.run",
+			remit.FuncOperate: "operate.change secret.read secret.use tool.call tool.write tool.run",
 		} {
 			w := newWorld(t, remit.Team)
 			for _, c := range remit.Catalogue() {
@@ -123,7 +123,7 @@ func TestDiffNamesWhatIsWrong(t *testing.T) {
 				s.Agents = append(s.Agents, remit.AgentDeclared{Name: "x", Function: f, Owner: "p-mia",
 					Entitlements: []remit.Scope{{Actions: []remit.Action{c.Action}, Resources: []remit.Pattern{remit.Pattern(c.Resource + ":x/y")}}}})
 				_, err := authority.Diff(w.s, &s)
-				may := strings.HasSuffix(string(c.Action), ".read") && c.Stage != remit.StageSecret || c.Stage == remit.StageProbe ||
+				may := c.Impact == remit.Read && c.Stage != remit.StageSecret || c.Stage == remit.StageProbe ||
 					c.Stage == remit.StagePlan || strings.Contains(" "+actions+" ", " "+string(c.Action)+" ")
 				if may != (err == nil) {
 					t.Errorf("function %s, %s: %v", f, c.Action, err)

@@ -23,6 +23,7 @@ type Facts struct {
 	Artifacts []remit.Artifact `json:"artifacts,omitempty"` // that artifact.publish would make known
 	Deploy    DeployFacts      `json:"deploy,omitzero"`
 	Review    ReviewFacts      `json:"review,omitzero"`
+	Tool      remit.ToolCall   `json:"tool,omitzero"` // that a step of stage tool stands for
 }
 
 // DeployFacts are what deploy.promote or deploy.rollback would do.
@@ -65,6 +66,21 @@ type TaskFacts struct {
 	Inputs    []remit.Input  `json:"inputs"` // that a child task rests on
 	Delegated bool           `json:"delegated"`
 	Depth     int            `json:"depth"` // in its chain; 1 is the task that a person requested
+	History   HistoryFacts   `json:"history,omitzero"`
+}
+
+// HistoryFacts say what a task has done so far, and what came in. What it has is kept by Remit; no client says it.
+type HistoryFacts struct {
+	Taints []string `json:"taints,omitempty"` // labels of what came in with answers to it, or to those below it; sorted
+	// The counts are there once it has called a tool, this call not counted.
+	Decisions   int        `json:"decisions,omitempty"`
+	Denied      int        `json:"denied,omitempty"` // of them
+	Held        int        `json:"held,omitempty"`
+	Calls       int        `json:"calls,omitempty"` // that were on calls of tools
+	Done        int        `json:"done,omitempty"`  // attempts
+	Failed      int        `json:"failed,omitempty"`
+	Bytes       int64      `json:"bytes,omitempty"` // pushed
+	LastFailure remit.Code `json:"last_failure,omitempty"`
 }
 
 // InstanceFacts say from where.

@@ -299,13 +299,10 @@ func decideRedeem(s *State, now int64, c *Redeem) ([]remit.Event, Result, error)
 			return nil, Result{}, remit.Errorf(remit.NotEligible, "the votes on access request %s no longer stand; claim it again", a.ID)
 		}
 	}
-	e := &remit.Redeemed{ID: newID(s, "X", 0), Permit: c.Permit, Hash: c.Hash,
+	e := &remit.Redeemed{ID: newID(s, "X", 0), Permit: c.Permit, Hash: c.Hash, Taints: s.taint(p),
 		NotAfter: min(now+int64(AttemptLife), s.lifeEnd(p.Task))}
 	red := &Redemption{attempt: e.ID, task: p.Task, steps: p.Steps, notAfter: e.NotAfter, executor: p.Executor, artifacts: p.Artifacts, deploy: p.Deploy}
-	for _, st := range p.Steps {
-		info, _ := remit.Lookup(st.Action)
-		red.zone = stricter(red.zone, s.zoneOf(info, st.Resource))
-	}
+	red.zone = s.zoneOfSteps(p.Steps)
 	res := Result{Redemption: red}
 	res.Attempt.ID = e.ID
 	return []remit.Event{e}, res, nil

@@ -61,7 +61,7 @@ func decideOpenLease(s *State, now int64, c *OpenLease) ([]remit.Event, Result, 
 		return nil, Result{}, err
 	}
 	zone := s.zoneOfSteps(x.Steps)
-	serves := upstreamZone(up.Type)
+	serves := s.serves(up)
 	if zone == remit.ZoneNone && c.Target.Type() == "repo" {
 		zone = serves // a comment on an issue lies in no zone, and is made with a credential of its forge's
 	}
@@ -80,6 +80,9 @@ func decideOpenLease(s *State, now int64, c *OpenLease) ([]remit.Event, Result, 
 	}
 	if mine >= MaxLeases {
 		return fail(remit.OverBudget, "task %s has %d leases that have not ended", x.Task, mine)
+	}
+	if call := slices.ContainsFunc(x.Steps, func(st remit.Step) bool { return st.Resource.Type() == "tool" }); call && (c.Target.Type() != "tool" || s.upstreamOf(c.Target) != c.Upstream) {
+		return fail(remit.OutOfScope, "attempt %s is a call of a tool, and what that does besides it does with the credential of its server", c.Attempt)
 	}
 	on := slices.DeleteFunc(slices.Clone(x.Steps), func(st remit.Step) bool { return st.Resource != c.Target })
 	if len(on) == 0 {
@@ -104,8 +107,12 @@ func decideOpenLease(s *State, now int64, c *OpenLease) ([]remit.Event, Result, 
 // zoneOfSteps is the one zone that a credential for steps may serve.
 func (s *State) zoneOfSteps(steps []remit.Step) remit.Zone {
 	zone := remit.ZoneNone
+	call := slices.ContainsFunc(steps, func(st remit.Step) bool { return st.Resource.Type() == "tool" })
 	for _, st := range steps {
 		info, _ := remit.Lookup(st.Action)
+		if readBesides(call, info) {
+			continue
+		}
 		zone = stricter(zone, s.zoneOf(info, st.Resource))
 	}
 	return zone
@@ -124,7 +131,7 @@ func (s *State) misplaced(info remit.ActionInfo, st remit.Step) string {
 	if up == nil {
 		return ""
 	}
-	zone, serves := s.zoneOf(info, st.Resource), upstreamZone(up.Type)
+	zone, serves := s.zoneOf(info, st.Resource), s.serves(up)
 	if zone == remit.ZoneNone || serves == remit.ZoneNone || zone == serves {
 		return ""
 	}
@@ -328,6 +335,10 @@ func (s *State) upstreamOf(r remit.Resource) string {
 	switch r.Type() {
 	case "repo", "artifact":
 		return firstSegment(r)
+	case "tool":
+		if !local(r) {
+			return firstSegment(r)
+		}
 	case "environment":
 		if e := s.Environments[r.Name()]; e != nil {
 			return e.Upstream

@@ -117,6 +117,9 @@ func TestLifeIsArithmetic(t *testing.T) {
 			w.vote(id, "rio", touch("rio"), true)
 			r := w.claim(id, push(c, branch(c, "y"), "1", workflow))
 			permits := []remit.ID{w.allow(push(c, branch(c, "x"), "1")).Permit.ID, w.allow(r).Permit.ID}
+			other := w.hold(push(c, branch(c, "z"), "2", workflow), remit.PathProtected)
+			w.vote(other, "rio", touch("rio"), true)
+			x := w.redeem(w.allow(w.claim(other, push(c, branch(c, "z"), "2", workflow))).Permit.ID).Attempt.ID
 			if end, ok := e.(*remit.TaskEnded); ok {
 				end.Task = c.Task
 			}
@@ -126,6 +129,7 @@ func TestLifeIsArithmetic(t *testing.T) {
 			for _, p := range permits {
 				w.refuse(&authority.Redeem{Permit: p, Proof: remit.Hash(secret[:]), Hash: proof}, remit.NotLive, "has ended")
 			}
+			w.refuse(&authority.OpenLease{Attempt: x, Upstream: "forge", Target: payments, Revocation: remit.RevokeImmediate}, remit.NotLive, "has ended")
 			w.deny(push(c, branch(c, "x"), "1"), remit.NotLive, "has ended")
 			w.deny(r, remit.NotLive, "has ended")
 			w.status(id, remit.AccessVoid, remit.NotLive)

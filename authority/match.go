@@ -3,6 +3,7 @@ package authority
 import (
 	"cmp"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -222,6 +223,11 @@ func (s *State) unknown(info remit.ActionInfo, st remit.Step) (remit.Code, strin
 		if s.Agents[name] == nil {
 			return remit.UnknownResource, fmt.Sprintf("no agent %q is declared", name)
 		}
+	case "tool":
+		server, tool, _ := strings.Cut(name, "/")
+		if up := s.Upstreams[server]; tool == "" || server != remit.LocalTools && (up == nil || up.Type != remit.KindMCP) {
+			return remit.UnknownResource, fmt.Sprintf("no server of tools %q is declared", server)
+		}
 	}
 	return "", ""
 }
@@ -236,6 +242,9 @@ func union[T cmp.Ordered](a, b []T) []T {
 // inScope finds a scope of the grant that covers the step whole. If none does, code and hint are those of the scope
 // that came nearest.
 func inScope(grant []remit.Scope, st remit.Step, ref *remit.RefChange, r remit.Request) (code remit.Code, hint string) {
+	if st.Action == "tool.list" && itself(st.Resource) && reaches(grant, remit.ToolServer(st.Resource.Name())) {
+		return "", "" // who may use anything of a server may see what it has
+	}
 	code = remit.OutOfScope
 	rank := 0
 	miss := func(n int, c remit.Code, h string) {
@@ -320,7 +329,10 @@ func (s *State) factsOf(r remit.Request, task *Task, steps []looked, now int64) 
 	if task != nil {
 		f.Instance.Ungoverned = len(task.Ungoverned) > 0
 		f.Task = TaskFacts{ID: task.ID, Requester: task.Requester, Envelope: task.Envelope, OpenHolds: len(s.HoldsOf(task.ID)),
-			Parent: task.Parent, Inputs: task.Inputs, Delegated: task.Delegated, Depth: s.depth(task)}
+			Parent: task.Parent, Inputs: task.Inputs, Delegated: task.Delegated, Depth: s.depth(task), History: s.history(task)}
+	}
+	if c := r.Tool; c != nil && (len(c.Arguments) == 0 || json.Valid(c.Arguments)) { // what is no JSON is denied, and cannot be encoded
+		f.Tool = *c
 	}
 	f.Artifacts, f.Deploy = r.Artifacts, s.deployFacts(r.Deploy)
 	if r.Review != "" && len(r.Refs) == 1 {

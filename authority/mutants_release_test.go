@@ -96,7 +96,7 @@ var releaseMutants = []mutant{
 	{"authorize.go", "foreseen publications pass", "if l.info.Impact == remit.Privileged && !s.foreseen(task, st) {", "if l.info.Impact == remit.Privileged {"},
 	{"closure.go", "R3: evidence is read in declarations", "\t\t\t\t\tchanged(r.Changes)\n\t\t\t\t}\n\t\t\t}\n", "\t\t\t\t\t_ = r\n\t\t\t\t}\n\t\t\t}\n"},
 	{"vote.go", "R3: evidence is read in declarations, at the vote", "s.closure(t, a.Steps, a.Needs, a.Artifacts...)", "s.closure(t, a.Steps, a.Needs)"},
-	{"hold.go", "R10: nothing of a deployment that is too large", "e.Artifacts, e.Deploy = nil, remit.Deploy{}", "e.Artifacts = nil"},
+	{"hold.go", "R10: nothing of a deployment that is too large", "e.Artifacts, e.Deploy, e.Observed = nil, remit.Deploy{}, nil", "e.Artifacts, e.Observed = nil, nil"},
 	{"hold.go", "made is checked", "if err := checkMade(a, c.Made); err != nil {", "if err := checkMade(a, c.Made); false {"},
 	{"hold.go", "made is recorded", "Receipt: c.Receipt, Made: c.Made}}", "Receipt: c.Receipt}}"},
 	{"apply.go", "who merged is behind what it brought", "return f.Step.Action == \"source.push\" || f.Step.Action == \"source.merge\" // the", "return f.Step.Action == \"source.push\" // the"},

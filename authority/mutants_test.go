@@ -19,7 +19,7 @@ import (
 type mutant struct{ file, rule, old, new string }
 
 // slowTests are files whose tests do not judge mutants: they are left out of each build. The others take a second.
-var slowTests = []string{"property_test.go", "property_chain_test.go", "property_child_test.go", "property_sweep_test.go", "property_control_test.go", "fuzz_test.go", "mutants_test.go", "mutants_list_test.go", "mutants_release_test.go", "mutants_child_test.go", "mutants_control_test.go", "mutants_sweep_test.go"}
+var slowTests = []string{"property_test.go", "property_chain_test.go", "property_child_test.go", "property_sweep_test.go", "property_control_test.go", "property_tool_test.go", "fuzz_test.go", "mutants_test.go", "mutants_list_test.go", "mutants_release_test.go", "mutants_child_test.go", "mutants_control_test.go", "mutants_sweep_test.go", "mutants_tool_test.go"}
 
 // TestMutants shows that every compiled rule is tested: with the rule broken, a test fails.
 func TestMutants(t *testing.T) {
@@ -30,7 +30,7 @@ func TestMutants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := slices.Concat(mutants, controlMutants, releaseMutants, childMutants, sweepMutants)
+	all := slices.Concat(mutants, controlMutants, releaseMutants, childMutants, sweepMutants, toolMutants)
 	work := make(chan int)
 	var wg sync.WaitGroup
 	for range 2 {

@@ -129,6 +129,9 @@ func (s *State) stateChain(e *remit.Decided, r remit.Request) {
 	if r.Deploy != nil {
 		e.Deploy = *r.Deploy
 	}
+	if r.Tool != nil {
+		e.Pin = r.Tool.Pin
+	}
 }
 
 // reviewed is the change that a review or a merge is about; zero for anything else.

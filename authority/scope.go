@@ -194,7 +194,7 @@ func checkLimits(refs, paths []remit.Pattern, bytes int64, commits int) error {
 
 // checkBoundary is R4a for a list of scopes, and the declared boundaries.
 func (s *State) checkBoundary(f remit.Function, scopes []remit.Scope) error {
-	return checkBoundary(f, scopes, s.sealsFor(f), s.secretZones)
+	return checkBoundary(f, scopes, s.sealsFor(f), s)
 }
 
 func (s *State) sealsFor(f remit.Function) map[string][]remit.Pattern {
@@ -207,7 +207,7 @@ func (s *State) sealsFor(f remit.Function) map[string][]remit.Pattern {
 	return seals
 }
 
-func checkBoundary(f remit.Function, scopes []remit.Scope, seals map[string][]remit.Pattern, secrets func() map[string]remit.Zone) error {
+func checkBoundary(f remit.Function, scopes []remit.Scope, seals map[string][]remit.Pattern, declared zoned) error {
 	zones, stages := remit.FunctionZones(f), remit.FunctionStages(f)
 	for _, sc := range scopes {
 		for _, act := range sc.Actions {
@@ -225,7 +225,7 @@ func checkBoundary(f remit.Function, scopes []remit.Scope, seals map[string][]re
 			if !byZone && !slices.Contains(stages, info.Stage) {
 				return remit.Errorf(remit.CrossesBoundary, "%s lies in stage %s; an agent of function %s may not take it", act, info.Stage, f)
 			}
-			for _, zone := range zonesOfAction(info, sc.Resources, secrets) {
+			for _, zone := range zonesOfAction(info, sc.Resources, declared) {
 				if zone != remit.ZoneNone && !slices.Contains(zones, zone) {
 					return remit.Errorf(remit.CrossesBoundary, "%s lies in stage %s, here in zone %s; an agent of function %s may not take it", act, info.Stage, zone, f)
 				}

@@ -8,15 +8,24 @@ import (
 	"github.com/remit-dev/remit"
 )
 
-// zoneOf is the zone of an action on a resource: of its stage, or for secrets the zone declared on the resource.
-// Nothing declares a zone for tools, so those lie in production, as does an undeclared secret.
+// zoneOf is the zone of an action on a resource: of its stage, or for secrets and tools the zone declared on the resource.
+// What is not declared lies in production.
 func (s *State) zoneOf(info remit.ActionInfo, r remit.Resource) remit.Zone {
 	if info.Stage == remit.StageSecret {
 		if x := s.Secrets[r.Name()]; x != nil && r.Type() == "secret" {
 			return x.Zone
 		}
 	}
+	if info.Stage == remit.StageTool && r.Type() == "tool" {
+		return s.toolZone(r)
+	}
 	return info.Stage.Zone()
+}
+
+// zoned is where zones of resources are declared: what is in force, or a set that is not in force yet.
+type zoned interface {
+	secretZones() map[string]remit.Zone
+	toolZones(remit.Pattern) []remit.Zone // of the tools that a pattern over resources covers
 }
 
 // secretZones gives the zone of each declared secret.
@@ -28,14 +37,30 @@ func (s *State) secretZones() map[string]remit.Zone {
 	return zones
 }
 
-// zonesOfAction is in which zones an action on resources may land. A pattern over secrets lands where those that it
-// covers are declared; one that covers none lands in production.
-func zonesOfAction(info remit.ActionInfo, resources []remit.Pattern, secrets func() map[string]remit.Zone) []remit.Zone {
-	if info.Stage != remit.StageSecret {
+// zonesOfAction is in which zones an action on resources may land. A pattern over secrets or tools lands where those that
+// it covers are declared; one that covers none lands in production.
+func zonesOfAction(info remit.ActionInfo, resources []remit.Pattern, in zoned) []remit.Zone {
+	var out []remit.Zone
+	switch info.Stage {
+	case remit.StageSecret:
+		out = zonesOfSecrets(resources, in.secretZones())
+	case remit.StageTool:
+		for _, p := range resources {
+			if remit.Resource(p).Type() == "tool" {
+				out = append(out, in.toolZones(p)...)
+			}
+		}
+	default:
 		return []remit.Zone{info.Stage.Zone()}
 	}
-	var out []remit.Zone
-	declared := secrets()
+	if len(out) == 0 {
+		return []remit.Zone{remit.ZoneProduction}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func zonesOfSecrets(resources []remit.Pattern, declared map[string]remit.Zone) (out []remit.Zone) {
 	for _, p := range resources {
 		if !strings.HasPrefix(string(p), "secret:") {
 			continue
@@ -50,11 +75,7 @@ func zonesOfAction(info remit.ActionInfo, resources []remit.Pattern, secrets fun
 			out = append(out, remit.ZoneProduction)
 		}
 	}
-	if len(out) == 0 {
-		return []remit.Zone{remit.ZoneProduction}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return out
 }
 
 // zonesOf is Z of R4: the zones of the steps that scopes allow, but for reads. Secrets count whatever is done with them.
@@ -66,7 +87,7 @@ func (s *State) zonesOf(scopes []remit.Scope) []remit.Zone {
 			if !known || info.Impact == remit.Read && info.Stage != remit.StageSecret {
 				continue
 			}
-			for _, z := range zonesOfAction(info, sc.Resources, s.secretZones) {
+			for _, z := range zonesOfAction(info, sc.Resources, s) {
 				if z != remit.ZoneNone && !slices.Contains(out, z) {
 					out = append(out, z)
 				}
@@ -144,13 +165,16 @@ func firstSegment(r remit.Resource) string {
 	return first
 }
 
-// changesOf is who changed an environment or a secret.
+// changesOf is who changed an environment, a secret or what is declared of tools.
 func (s *State) changesOf(r remit.Resource) []Change {
 	if e := s.Environments[r.Name()]; e != nil && r.Type() == "environment" {
 		return e.Changes
 	}
 	if x := s.Secrets[r.Name()]; x != nil && r.Type() == "secret" {
 		return x.Changes
+	}
+	if t := s.Tools[r.Name()]; t != nil && r.Type() == "tool" {
+		return t.Changes
 	}
 	return nil
 }

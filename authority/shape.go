@@ -49,6 +49,9 @@ func (s *State) checkShape(d *verdict, r remit.Request) {
 			continue // denied as such
 		}
 		z := s.zoneOf(info, st.Resource)
+		if readBesides(r.Tool != nil, info) {
+			continue
+		}
 		if zone != remit.ZoneNone && z != remit.ZoneNone && z != zone {
 			d.deny(remit.CrossesBoundary, "R4", "one request has steps in zones %s and %s; a credential serves one", zone, z)
 		}
@@ -59,6 +62,7 @@ func (s *State) checkShape(d *verdict, r remit.Request) {
 	}
 	s.checkRefs(d, r, bad)
 	checkChain(d, r)
+	checkTool(d, r)
 	checkChild(r, bad)
 }
 

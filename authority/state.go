@@ -58,6 +58,8 @@ type State struct {
 	Merged    map[string]remit.EntryIndex // UPSTREAM/PATH@COMMIT: what came to a default branch through Remit
 	Leases    map[remit.ID]*Lease         // those that have not ended
 	Contained map[string]Change           `json:",omitempty"` // upstreams at which nothing is done, with who said so
+	Tools     map[string]*Tool            `json:",omitempty"` // by the name of the record, SERVER/TOOL or a pattern
+	ToolZones map[string]remit.Zone       `json:",omitempty"` // the one of all tools of each server (R4d)
 	Jobs      map[remit.Digest]int64      // tokens of CI jobs that have started an instance, until they expire
 	JobAge    []remit.Digest              // the same in the order in which they expire
 
@@ -214,6 +216,7 @@ type Task struct {
 	// Ungoverned names the credentials that instances of it were handed past Remit; sorted.
 	Ungoverned []string
 	Used       Usage
+	Taints     []string `json:",omitempty"` // labels of what came in with answers to it; sorted, they only grow
 
 	// What it has that has not ended; sorted.
 	Children, Instances, Holds, Leases []remit.ID
@@ -225,6 +228,9 @@ type Task struct {
 type Usage struct {
 	Decisions int
 	Bytes     int64
+	// What came of it. Calls are the decisions on calls of tools among them.
+	Denied, Held, Done, Failed, Calls int        `json:",omitempty"`
+	LastFailure                       remit.Code `json:",omitempty"` // of the last attempt that failed; where it has none, its outcome
 }
 
 // Instance is a running copy of an agent. Ended instances leave the state.

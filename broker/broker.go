@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -130,9 +131,13 @@ func (b *Broker) Lease(ctx context.Context, r *authority.Redemption) (*Lease, er
 		return nil, ErrNoRedemption
 	}
 	n := need{attempt: r.Attempt(), notAfter: time.Unix(0, r.NotAfter()), key: sharing{task: r.Task()}}
+	call := slices.ContainsFunc(r.Steps(), func(st remit.Step) bool { return st.Resource.Type() == "tool" })
 	for _, st := range r.Steps() {
-		if typ := st.Resource.Type(); typ == "probe" || typ == "task" || typ == "secret" {
-			continue // Remit itself is what these steps act on
+		if typ := st.Resource.Type(); typ == "probe" || typ == "task" || typ == "secret" || call && typ != "tool" {
+			continue // Remit itself is what these steps act on; what a call of a tool does besides, it does with its server's
+		}
+		if remit.ToolServer(st.Resource.Name()) == remit.LocalTools && st.Resource.Type() == "tool" {
+			continue // within the agent's own process, and with nothing of Remit's
 		}
 		name, err := b.upstreamOf(st.Resource)
 		if err != nil {
@@ -153,7 +158,7 @@ func (b *Broker) Lease(ctx context.Context, r *authority.Redemption) (*Lease, er
 		return &Lease{}, nil
 	}
 	// What is declared is looked up after the zone where that is known without: an upstream of no provider is of zone S.
-	if b.machine == nil && r.Zone() != remit.ZoneSource {
+	if b.machine == nil && r.Zone() != remit.ZoneSource && !call {
 		return nil, crosses(n.key.upstream, remit.ZoneSource, r.Zone())
 	}
 	u, err := b.upstreams.Upstream(ctx, n.key.upstream)
@@ -181,7 +186,7 @@ func crosses(upstream string, serves, zone remit.Zone) error {
 // upstreamOf is the upstream that a resource lies at.
 func (b *Broker) upstreamOf(res remit.Resource) (name string, _ error) {
 	switch typ := res.Type(); typ {
-	case "repo", "artifact":
+	case "repo", "artifact", "tool":
 		name, _, _ = strings.Cut(res.Name(), "/")
 		return name, nil
 	case "environment":
@@ -210,6 +215,8 @@ func declared(ctx context.Context, u remit.Upstream, write bool, zone remit.Zone
 			return nil, crosses(u.Name, u.Zone(), zone)
 		}
 		return &Lease{}, nil
+	case remit.KindMCP: // its zone is the one of its tools, and so of what was redeemed
+		zone = u.Zone()
 	case remit.KindRegistry:
 		if u.Write.From != "" && zone == u.Zone() {
 			break
@@ -222,7 +229,7 @@ func declared(ctx context.Context, u remit.Upstream, write bool, zone remit.Zone
 		return nil, crosses(u.Name, u.Zone(), zone)
 	}
 	source := u.Observer
-	if write {
+	if write || u.Kind == remit.KindMCP && source.From == "" {
 		source = u.Write
 	}
 	value, err := read(ctx, source)
@@ -304,6 +311,9 @@ func Authorization(ctx context.Context, s remit.Source) (string, error) {
 	}
 	return Secret{User: s.User, Value: secret}.header(), nil
 }
+
+// Value reads a secret from where it was declared to be, for what gets it in its environment.
+func Value(ctx context.Context, s remit.Source) (string, error) { return read(ctx, s) }
 
 func read(ctx context.Context, s remit.Source) (string, error) {
 	var raw []byte

@@ -52,6 +52,12 @@ func redemption(t *testing.T, agent string, request func(remit.Caller) remit.Req
 		t.Fatal(err)
 	}
 	defer c.Engine.Close()
+	return redeemed(t, c, agent, request)
+}
+
+func redeemed(t *testing.T, c *world.Core, agent string, request func(remit.Caller) remit.Request) *authority.Redemption {
+	t.Helper()
+	ctx := t.Context()
 	caller, err := c.Task(ctx, agent, "mia")
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rsa"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"path"
@@ -40,6 +41,7 @@ func check(r *reader) {
 		c.upstream(fmt.Sprintf("upstreams[%d]", i), &r.set.Upstreams[i])
 	}
 	c.credentials()
+	c.tools()
 	for i := range r.set.Repositories {
 		c.repository(fmt.Sprintf("repositories[%d]", i), &r.set.Repositories[i])
 	}
@@ -320,6 +322,9 @@ func sorted(set map[string]bool) []string {
 
 func (c *checker) upstream(at string, u *remit.Upstream) {
 	c.name(at+".name", u.Name)
+	if u.Kind != remit.KindMCP && (len(u.Command) > 0 || len(u.Env) > 0) {
+		c.wrong(at, "command and env are for kind: mcp only")
+	}
 	if u.Kind != remit.KindOIDC && (u.Claims != "" || u.Audience != "") {
 		c.wrong(at, "claims and audience are for kind: oidc only")
 	}
@@ -342,6 +347,8 @@ func (c *checker) upstream(at string, u *remit.Upstream) {
 		if u.Location != "" && u.Location != "local" || u.CA != "" || u.Insecure || !reflect.ValueOf(u.Write).IsZero() || !reflect.ValueOf(u.Observer).IsZero() {
 			c.wrong(at, "a command upstream is the host of the executor: location is local, and there is no ca, insecure, write or observer")
 		}
+	case remit.KindMCP:
+		c.server(at, u)
 	case remit.KindOIDC:
 		c.location(at, u)
 		c.oneOf(at+".claims", u.Claims, "github", "gitlab")
@@ -353,7 +360,7 @@ func (c *checker) upstream(at string, u *remit.Upstream) {
 	}
 }
 
-var kinds = []string{remit.KindLocal, remit.KindHTTP, remit.KindGitea, remit.KindRegistry, remit.KindKubernetes, remit.KindCommand, remit.KindOIDC}
+var kinds = []string{remit.KindLocal, remit.KindHTTP, remit.KindGitea, remit.KindRegistry, remit.KindKubernetes, remit.KindCommand, remit.KindOIDC, remit.KindMCP}
 
 // sender is where a secret may be sent.
 func (c *checker) sender(at string, s *remit.Sender) {
@@ -446,8 +453,14 @@ func (c *checker) credentials() {
 		zone     remit.Zone
 	}
 	var uses []use
+	zones := remit.UpstreamZones(c.set)
 	for i, u := range c.set.Upstreams {
-		for _, s := range []use{{fmt.Sprintf("upstreams[%d].write", i), "write", u.Write, u.Zone()}, {fmt.Sprintf("upstreams[%d].observer", i), "observer", u.Observer, u.Zone()}} {
+		at, zone := fmt.Sprintf("upstreams[%d]", i), zones[u.Name]
+		own := []use{{at + ".write", "write", u.Write, zone}, {at + ".observer", "observer", u.Observer, zone}}
+		for _, name := range slices.Sorted(maps.Keys(u.Env)) {
+			own = append(own, use{at + ".env." + name, "write", u.Env[name], zone})
+		}
+		for _, s := range own {
 			if s.source.From == "" {
 				continue
 			}

@@ -194,7 +194,7 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 		{"a limit", agent("  entitlements: [{actions: [source.push], resources: [\"repo:forge/shop\"], max_commits: -1}]\n"), `x.yaml:6: agents[0].entitlements[0]: a limit is not negative; leave it out for none`},
 
 		// Upstreams and their credentials.
-		{"a kind", "upstreams:\n- {name: two, kind: htp, location: /a}\n", `x.yaml:2: upstreams[0].kind: "htp": write local, http, gitea, registry, kubernetes, command or oidc; "http" is meant, perhaps`},
+		{"a kind", "upstreams:\n- {name: two, kind: htp, location: /a}\n", `x.yaml:2: upstreams[0].kind: "htp": write local, http, gitea, registry, kubernetes, command, oidc or mcp; "http" is meant, perhaps`},
 		{"a relative directory", "upstreams:\n- {name: two, kind: local, location: git}\n", `x.yaml:2: upstreams[0].location: "git": write the full path of a directory of bare repositories`},
 		{"a directory with a credential", "upstreams:\n- {name: two, kind: local, location: /git, ca: /ca.pem}\n", `x.yaml:2: upstreams[0]: a local upstream has no ca, insecure, write or observer`},
 		{"not a URL", upstream("  location: git.example.org\n"), `x.yaml:4: upstreams[0].location: not a URL with a host; write https://HOST/PATH`},
@@ -310,8 +310,8 @@ func TestDirectories(t *testing.T) {
 		{"a name in two files", fstest.MapFS{"1.yaml": {Data: []byte("people:\n- {name: ada, keys: [" + pub(1) + "]}\n")}, "2.yaml": {Data: []byte("people:\n- name: ada\n  keys: [" + pub(2) + "]\n")}},
 			`2.yaml:2: people[1].name: "ada" is declared already, at 1.yaml:2; a name is declared once`},
 		{"several errors", fstest.MapFS{"1.yaml": {Data: []byte("x: 1\ny: 2\n")}, "2.yaml": {Data: []byte("\t")}},
-			"1.yaml:1: unknown member \"x\"; there are people, groups, agents, upstreams, repositories, environments, secrets, boundaries, detections\n" +
-				"1.yaml:2: unknown member \"y\"; there are people, groups, agents, upstreams, repositories, environments, secrets, boundaries, detections\n" +
+			"1.yaml:1: unknown member \"x\"; there are people, groups, agents, upstreams, repositories, environments, secrets, tools, boundaries, detections\n" +
+				"1.yaml:2: unknown member \"y\"; there are people, groups, agents, upstreams, repositories, environments, secrets, tools, boundaries, detections\n" +
 				`2.yaml:1: a tab; YAML is indented with spaces (write \t within double quotes)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -451,6 +451,7 @@ func FuzzRead(f *testing.F) {
 		}
 	}
 	f.Add([]byte(keys(base)))
+	f.Add([]byte(keys(called)))
 	f.Add([]byte("people: [{name: a, keys: [\"\\x41\"]}]\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		set, pos, err := declare.Read(fstest.MapFS{"x.yaml": {Data: b}})

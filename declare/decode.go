@@ -1,6 +1,7 @@
 package declare
 
 import (
+	"encoding"
 	"fmt"
 	"reflect"
 	"slices"
@@ -106,6 +107,14 @@ func (d *decoder) mapping(at string, n ast.Node) ([]*ast.MappingValueNode, bool)
 
 func (d *decoder) value(at string, n ast.Node, v reflect.Value) {
 	d.pos.places[at] = place{d.file, d.line(n)}
+	if t, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		if s, ok := d.text(at, n); ok {
+			if err := t.UnmarshalText([]byte(s)); err != nil {
+				d.failAt(at, n, "%v", err)
+			}
+		}
+		return
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		d.record(at, n, v)
@@ -162,7 +171,7 @@ func (d *decoder) value(at string, n ast.Node, v reflect.Value) {
 	}
 }
 
-// variables reads a mapping of names to text.
+// variables reads a mapping of names to text, or to records.
 func (d *decoder) variables(at string, n ast.Node, v reflect.Value) {
 	values, ok := d.mapping(at, n)
 	if !ok {
@@ -171,10 +180,10 @@ func (d *decoder) variables(at string, n ast.Node, v reflect.Value) {
 	m := reflect.MakeMap(v.Type())
 	for _, kv := range values {
 		name := kv.Key.String()
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.value(at+"."+name, kv.Value, value)
+		m.SetMapIndex(reflect.ValueOf(name), value)
 		d.pos.places[at+"."+name] = place{d.file, d.line(kv.Key)}
-		if s, ok := d.text(at+"."+name, kv.Value); ok {
-			m.SetMapIndex(reflect.ValueOf(name), reflect.ValueOf(s).Convert(v.Type().Elem()))
-		}
 	}
 	v.Set(m)
 }

@@ -23,6 +23,7 @@ var files = []struct {
 	{"repositories.yaml", []string{"upstreams", "repositories"}},
 	{"environments.yaml", []string{"environments"}},
 	{"secrets.yaml", []string{"secrets"}},
+	{"tools.yaml", []string{"tools"}},
 	{"boundaries.yaml", []string{"boundaries"}},
 	{"detections.yaml", []string{"detections"}},
 }
@@ -89,7 +90,13 @@ func writeMembers(b *bytes.Buffer, v reflect.Value, indent string) {
 			names := f.MapKeys()
 			slices.SortFunc(names, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
 			for _, name := range names {
-				b.WriteString(indent + "  " + scalar(name) + ": " + scalar(f.MapIndex(name)) + "\n")
+				b.WriteString(indent + "  " + scalar(name) + ":")
+				if v := f.MapIndex(name); v.Kind() == reflect.Struct {
+					b.WriteByte('\n')
+					writeMembers(b, v, indent+"    ")
+				} else {
+					b.WriteString(" " + scalar(v) + "\n")
+				}
 			}
 		case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Struct:
 			b.WriteByte('\n')
@@ -125,18 +132,24 @@ var bare = regexp.MustCompile(`^[A-Za-z/][A-Za-z0-9/._@+=*-]*(:[A-Za-z0-9/][A-Za
 var reserved = regexp.MustCompile(`(?i)^(true|false|null|yes|no|on|off|y|n)$`)
 
 func scalar(v reflect.Value) string {
+	if m, ok := v.Interface().(fmt.Stringer); ok { // a digest
+		return plainOrQuoted(m.String())
+	}
 	switch v.Kind() {
 	case reflect.String:
-		s := v.String()
-		if bare.MatchString(s) && !reserved.MatchString(s) {
-			return s
-		}
-		return quote(s)
+		return plainOrQuoted(v.String())
 	case reflect.Bool:
 		return strconv.FormatBool(v.Bool())
 	default:
 		return strconv.FormatInt(v.Int(), 10)
 	}
+}
+
+func plainOrQuoted(s string) string {
+	if bare.MatchString(s) && !reserved.MatchString(s) {
+		return s
+	}
+	return quote(s)
 }
 
 // quote is s in double quotes, with the escapes that YAML 1.2 §5.7 has.

@@ -164,6 +164,8 @@ func payloadsOf(e remit.Event) []remit.Digest {
 		return []remit.Digest{e.Spec}
 	case *remit.SecretDeclared:
 		return []remit.Digest{e.Spec}
+	case *remit.ToolDeclared:
+		return []remit.Digest{e.Spec}
 	case *remit.PayloadsErased:
 		return []remit.Digest{e.Reason}
 	}

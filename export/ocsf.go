@@ -167,6 +167,8 @@ func mapped(e remit.Event) (event, bool) {
 		return declared("environment", e.Name, e.By), true
 	case *remit.SecretDeclared:
 		return declared("secret", e.Name, e.By), true
+	case *remit.ToolDeclared:
+		return declared("tool", e.Name, e.By), true
 	case *remit.BoundaryDeclared:
 		return declared("boundary", e.Name, e.By), true
 	case *remit.DetectionDeclared:

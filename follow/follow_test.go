@@ -209,6 +209,12 @@ func TestATraceReadsItsEntriesOnlyAndInOrder(t *testing.T) {
 	l.add(t, &remit.VoteCast{Access: "A-1", Person: "p-2", Approve: true, Assurance: remit.AssuranceTouch}, &authority.CastVote{})
 	l.add(t, &remit.AccessMoved{Access: "A-1", To: remit.AccessMet}, nil)
 	l.add(t, &remit.DenialRepeated{Entry: d, Count: 4}, &authority.CountDenials{})
+	permit := remit.ID(fmt.Sprintf("P-%d", len(l.leaves)))
+	l.add(t, &remit.Decided{Verdict: remit.Allow, Gateway: "g", Task: "T-1", Agent: "coder", Permit: permit, Steps: []remit.StepFacts{
+		{Step: remit.Step{Action: "tool.read", Resource: "tool:github/get_issue"}}, {Step: remit.Step{Action: "issue.read", Resource: repo}}}}, &authority.Authorize{})
+	l.add(t, &remit.Redeemed{ID: "X-1", Permit: permit, Taints: []string{"issue-text", "page"}}, &authority.Redeem{})
+	l.add(t, &remit.TaskCreated{ID: "T-2", Parent: "T-1", Requester: "p-1", Agent: "helper", By: "I-1", Deadline: l.now.UnixNano(), Delegated: true}, &authority.CreateChild{})
+	l.add(t, &remit.InstanceStarted{ID: "I-2", Task: "T-2", Agent: "helper", Launcher: "p-1", Confinement: remit.ConfineUID}, &authority.StartInstance{})
 	l.add(t, &remit.TaskEnded{Task: "T-1", Status: remit.TaskKilled, By: "p-1"}, &authority.Kill{})
 	f := follow.New(l, nil)
 	if err := f.CatchUp(t.Context()); err != nil {
@@ -230,6 +236,9 @@ func TestATraceReadsItsEntriesOnlyAndInOrder(t *testing.T) {
 		"ben: votes approve on A-1, assurance: touch",
 		"remit: A-1 is met",
 		"remit: the denial of entry 3002 was repeated 4 times",
+		"coder: issue.read on " + string(repo),
+		"remit: begins attempt X-1; the task is marked issue-text, page",
+		"remit: makes task T-2 of agent helper",
 		"cleo: the task is killed",
 	}
 	if !slices.Equal(said, want) {
@@ -237,6 +246,10 @@ func TestATraceReadsItsEntriesOnlyAndInOrder(t *testing.T) {
 	}
 	if l.reads > 4 {
 		t.Errorf("%d reads of the log", l.reads)
+	}
+	sub, err := f.Trace(t.Context(), "T-2", follow.Directory{}.With(map[remit.ID]string{"p-1": "cleo"}))
+	if err != nil || len(sub) != 2 || sub[0].Actor != "I-1 for cleo" || sub[1].Sentence != "starts instance I-2, confinement: uid" {
+		t.Errorf("the story of what was delegated: %+v %v", sub, err)
 	}
 }
 

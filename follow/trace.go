@@ -224,6 +224,9 @@ func (t *teller) tell(i remit.EntryIndex, l ledger.Leaf) {
 		}
 	case *remit.Redeemed:
 		s.Actor, s.Depth, s.Sentence = "remit", 1, fmt.Sprintf("begins attempt %s", e.ID)
+		if len(e.Taints) > 0 {
+			s.Sentence += "; the task is marked " + strings.Join(e.Taints, ", ")
+		}
 	case *remit.Recorded:
 		s.Actor, s.Depth, s.Code = "remit", 1, e.Code
 		s.Sentence = fmt.Sprintf("the outcome of %s is %s", e.Attempt, e.Outcome)

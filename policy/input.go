@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"bytes"
+	"reflect"
 	"strconv"
 	"unicode/utf8"
 
@@ -23,8 +25,7 @@ func newInput(f authority.Facts) *input {
 	in.members = members{
 		str("org", f.Org), str("profile", f.Profile), num("minute", f.Minute), str("gateway", f.Gateway),
 		obj("agent", str("name", f.Agent.Name), str("function", f.Agent.Function), str("owner", f.Agent.Owner)),
-		obj("task", str("id", f.Task.ID), str("requester", f.Task.Requester), envelope(f.Task.Envelope),
-			num("open_holds", f.Task.OpenHolds), str("parent", f.Task.Parent), inputs(f.Task.Inputs), boolean("delegated", f.Task.Delegated), num("depth", f.Task.Depth)),
+		task(f.Task),
 		obj("instance", str("id", f.Instance.ID), str("confinement", f.Instance.Confinement), str("launcher", f.Instance.Launcher), boolean("ungoverned", f.Instance.Ungoverned)),
 		num("bytes", f.Bytes),
 	}
@@ -37,6 +38,9 @@ func newInput(f authority.Facts) *input {
 	}
 	if v := f.Review; v != (authority.ReviewFacts{}) {
 		in.members = append(in.members, obj("review", str("verdict", v.Verdict), str("into", v.Into), str("base", v.Base), str("head", v.Head)))
+	}
+	if !reflect.ValueOf(f.Tool).IsZero() {
+		in.members = append(in.members, tool(f.Tool))
 	}
 	for i := range f.Steps {
 		in.steps[i] = stepTerm(&f.Steps[i])
@@ -61,6 +65,61 @@ func (in *input) of(action remit.Action) ast.Value {
 }
 
 type members = [][2]*ast.Term
+
+func task(t authority.TaskFacts) [2]*ast.Term {
+	m := members{str("id", t.ID), str("requester", t.Requester), envelope(t.Envelope), num("open_holds", t.OpenHolds), str("parent", t.Parent),
+		inputs(t.Inputs), boolean("delegated", t.Delegated), num("depth", t.Depth)}
+	if !reflect.ValueOf(t.History).IsZero() {
+		m = append(m, history(t.History))
+	}
+	return obj("task", m...)
+}
+
+func history(h authority.HistoryFacts) [2]*ast.Term {
+	var m members
+	if len(h.Taints) > 0 {
+		m = append(m, listed("taints", h.Taints, text))
+	}
+	for _, c := range [...]struct {
+		name string
+		n    int
+	}{{"decisions", h.Decisions}, {"denied", h.Denied}, {"held", h.Held}, {"calls", h.Calls}, {"done", h.Done}, {"failed", h.Failed}} {
+		if c.n != 0 {
+			m = append(m, num(c.name, c.n))
+		}
+	}
+	if h.Bytes != 0 {
+		m = append(m, num("bytes", h.Bytes))
+	}
+	if h.LastFailure != "" {
+		m = append(m, str("last_failure", h.LastFailure))
+	}
+	return obj("history", m...)
+}
+
+func tool(c remit.ToolCall) [2]*ast.Term {
+	m := members{str("server", c.Server), str("name", c.Name), str("method", c.Method)}
+	if len(c.Arguments) > 0 {
+		arguments, err := ast.ValueFromReader(bytes.NewReader(c.Arguments))
+		if err != nil {
+			arguments = ast.Null{} // authority has denied what is no JSON
+		}
+		m = append(m, [2]*ast.Term{key("arguments"), ast.NewTerm(arguments)})
+	}
+	if c.Truncated {
+		m = append(m, boolean("truncated", true))
+	}
+	if !c.Pin.IsZero() {
+		m = append(m, str("pin", c.Pin.String()))
+	}
+	if c.Host != "" {
+		m = append(m, str("host", c.Host))
+	}
+	if len(c.Why) > 0 {
+		m = append(m, listed("why", c.Why, text))
+	}
+	return obj("tool", m...)
+}
 
 func stepTerm(s *authority.StepView) *ast.Term {
 	m := members{

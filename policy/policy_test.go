@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -261,6 +262,17 @@ func anyFacts(t *rapid.T) authority.Facts {
 }
 
 func fill(t *rapid.T, v reflect.Value) {
+	switch v.Interface().(type) {
+	case json.RawMessage:
+		v.SetBytes([]byte(rapid.SampledFrom([]string{"", "null", `{"a":[1,2.50,-0,9007199254740993,1e400],"b":{"<c>":"é\u2028","":true}}`, `"\u003c"`}).Draw(t, "json")))
+		return
+	case remit.Digest:
+		v.Set(reflect.ValueOf(remit.Hash([]byte(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "digest")))))
+		if rapid.Bool().Draw(t, "no digest") {
+			v.SetZero()
+		}
+		return
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {

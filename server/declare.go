@@ -109,8 +109,11 @@ func (s *Server) declare(ctx context.Context, in remit.Declarations, dry bool) (
 		for name, x := range st.Secrets {
 			d.texts["secret "+name] = x.Spec
 		}
+		for name, x := range st.Tools {
+			d.texts["tool "+name] = x.Spec
+		}
 	})
-	for _, step := range []func(remit.Declarations) error{d.people, d.groups, d.agents, d.places} {
+	for _, step := range []func(remit.Declarations) error{d.people, d.groups, d.agents, d.places, d.tools} {
 		if err := step(in); err != nil {
 			return nil, err
 		}
@@ -234,7 +237,7 @@ func (d *declaring) agents(in remit.Declarations) error {
 // places are upstreams, repositories, environments and boundaries.
 func (d *declaring) places(in remit.Declarations) error {
 	for _, u := range in.Upstreams {
-		u.Write.Argv, u.Observer.Argv = some(u.Write.Argv), some(u.Observer.Argv)
+		u.Write.Argv, u.Observer.Argv, u.Command = some(u.Write.Argv), some(u.Observer.Argv), some(u.Command)
 		spec, err := json.Marshal(u)
 		if err != nil {
 			return err
@@ -423,7 +426,7 @@ func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 	d := s.people(ctx)
 	var policy remit.Digest
 	specs := map[string]remit.Digest{}
-	purposes, targets, senders := map[string]remit.Digest{}, map[string]remit.Digest{}, map[string]remit.Digest{}
+	purposes, targets, senders, probes := map[string]remit.Digest{}, map[string]remit.Digest{}, map[string]remit.Digest{}, map[string]remit.Digest{}
 	s.view(func(st *authority.State) {
 		policy = st.Policy
 		for _, p := range st.People {
@@ -474,6 +477,10 @@ func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 			senders[x.Name] = x.Spec
 			out.Secrets = append(out.Secrets, remit.Secret{Name: x.Name, Zone: string(x.Zone), Approvers: some(x.Approvers)})
 		}
+		for _, x := range st.Tools {
+			probes[x.Name] = x.Spec
+			out.Tools = append(out.Tools, x.Tool())
+		}
 		for _, x := range st.Detections {
 			out.Detections = append(out.Detections, remit.Detection{Name: x.Name, Suspend: x.Suspend})
 		}
@@ -502,6 +509,9 @@ func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 			}
 		}
 	}
+	if err := s.probes(ctx, out.Tools, probes); err != nil {
+		return out, err
+	}
 	for name := range specs {
 		u, err := s.upstream(ctx, specs[name])
 		if err != nil {
@@ -524,6 +534,7 @@ func sortDeclarations(d *remit.Declarations) {
 	slices.SortFunc(d.Repositories, func(a, b remit.Repository) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Environments, func(a, b remit.Environment) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Secrets, func(a, b remit.Secret) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(d.Tools, func(a, b remit.Tool) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Boundaries, func(a, b remit.Boundary) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Detections, func(a, b remit.Detection) int { return strings.Compare(a.Name, b.Name) })
 }

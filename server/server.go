@@ -144,6 +144,7 @@ func New(c Config) *Server {
 	}
 	for name, h := range c.Mounts {
 		s.mux.Handle("/v1/orgs/{org}/"+name+"/", s.mounted(h))
+		s.mux.Handle("/v1/orgs/{org}/"+name, s.mounted(h)) // a POST does not survive the redirect to the other
 	}
 	s.mux.Handle("/", s.guard(func(http.ResponseWriter, *http.Request) error {
 		return remit.Errorf(remit.NotFound, "the API has nothing at this address with this method; GET /v1/openapi.json describes it")

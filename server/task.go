@@ -330,7 +330,7 @@ func (s *Server) instance(ctx context.Context, id remit.ID) (remit.InstanceView,
 		if i == nil {
 			return
 		}
-		v.Task, v.Agent, v.Branch = i.Task, i.Agent, branch(st.BranchesOf(i.Task))
+		v.Task, v.Agent, v.Branch, v.MCP = i.Task, i.Agent, branch(st.BranchesOf(i.Task)), st.ReachedServers(i.Task)
 		if t := st.Tasks[i.Task]; t != nil {
 			v.Deadline, grant = time.Unix(0, t.Deadline).UTC(), scopes(t.Grant)
 		}

@@ -2,6 +2,7 @@ package judge_test
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/remit-dev/remit"
@@ -405,7 +406,7 @@ var bends = []bend{
 	{"somebody else erases", "control", late(&remit.PayloadsErased{By: "p-mia", Payloads: []remit.Digest{{1}}})},
 	{"a payload is erased twice", "control", late(&remit.PayloadsErased{By: "p-ada", Payloads: []remit.Digest{{1}, {1}}, Access: "A-1"})},
 	{"payloads are erased without votes", "R6", late(&remit.PayloadsErased{By: "p-ada", Payloads: []remit.Digest{{1}}, Access: "A-9999"})},
-	{"one person forks the log", "control", late(&remit.LogForked{By: []remit.ID{"p-ada", "p-ada"}, Size: 31, Lost: 40})},
+	{"one person forks the log", "control", late(&remit.LogForked{By: []remit.ID{"p-ada", "p-ada"}, Size: 36, Lost: 40})},
 	{"the log goes on from somewhere else", "log", late(&remit.LogForked{By: []remit.ID{"p-ada", "p-bob"}, Size: 7, Lost: 40})},
 	{"an entry is lost without a fork", "log", late(&remit.EntryLost{})},
 	{"a task outlives a fork", "R2", on(func(l []line, i int, e *remit.InstanceStarted) []line {
@@ -413,6 +414,49 @@ var bends = []bend{
 	})},
 	{"a detection suspends that may not", "control", late(&remit.Found{Detection: "burst", Agent: "coder", Entries: []remit.EntryIndex{3}, Count: 1, Suspended: true})},
 	{"a finding about the future", "log", late(&remit.Found{Detection: "burst", Agent: "coder", Entries: []remit.EntryIndex{99}, Count: 1})},
+	{"a tool of another definition passes", "R6", on(func(l []line, i int, e *remit.Decided) []line {
+		if e.Verdict != remit.Allow || e.Executor != "" || len(e.Steps) == 0 || !strings.HasPrefix(string(e.Steps[0].Step.Resource), "tool:hub/") || e.Steps[0].Step.Action == "tool.list" {
+			return nil
+		}
+		e.Pin = remit.Digest{1}
+		return l
+	})},
+	{"a tool passes for less than it is", "R1", on(func(l []line, i int, e *remit.Decided) []line {
+		if e.Verdict == remit.Deny || len(e.Steps) == 0 || e.Steps[0].Step.Resource != "tool:hub/wipe" && e.Steps[0].Step.Resource != "tool:hub/put" {
+			return nil
+		}
+		e.Steps[0].Step.Action = "tool.read"
+		return l
+	})},
+	{"a call forgets what it does besides", "R1", on(func(l []line, i int, e *remit.Decided) []line {
+		if e.Verdict == remit.Deny || len(e.Steps) != 2 || e.Steps[0].Step.Resource != "tool:hub/get" {
+			return nil
+		}
+		e.Steps = e.Steps[:1]
+		return l
+	})},
+	{"a call is bound to nothing", "R6", on(func(l []line, i int, e *remit.Decided) []line {
+		if e.Verdict == remit.Deny || len(e.Steps) == 0 || !strings.HasPrefix(string(e.Steps[0].Step.Resource), "tool:hub/") || e.Steps[0].Step.Action == "tool.list" {
+			return nil
+		}
+		e.Steps[0].Step.Args = remit.Digest{}
+		return l
+	})},
+	{"a server has two zones", "R4", on(func(l []line, i int, e *remit.ToolDeclared) []line {
+		if e.Server() == remit.LocalTools {
+			return nil
+		}
+		e.Zone = remit.ZoneBuild
+		return l
+	})},
+	{"a label is lost", "R1", on(func(l []line, i int, e *remit.Redeemed) []line {
+		if len(e.Taints) == 0 {
+			return nil
+		}
+		e.Taints = nil
+		return l
+	})},
+	{"a label too many", "R1", on(func(l []line, i int, e *remit.Redeemed) []line { e.Taints = append(e.Taints, "zeal"); return l })},
 	{"somebody else contains an upstream", "control", late(&remit.UpstreamContained{Upstream: "forge", By: "p-mia"})},
 	{"a credential at an upstream that is contained", "R8", on(func(l []line, i int, e *remit.LeaseOpened) []line {
 		return with(l, i, &remit.UpstreamContained{Upstream: e.Upstream, By: "p-ada"})

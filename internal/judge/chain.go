@@ -235,7 +235,16 @@ func (j *Judge) leaseOpened(at int64, e *remit.LeaseOpened) string {
 		return "R7: a credential for nothing that is going on"
 	}
 	zone := map[string]remit.Zone{"http": "S", "gitea": "S", "local": "S", "registry": "B", "kubernetes": "P", "command": "P"}[j.chain.kinds[e.Upstream]]
+	if slices.ContainsFunc(p.Steps, func(f remit.StepFacts) bool { return f.Step.Resource.Type() == "tool" }) && !strings.HasPrefix(string(e.Target), "tool:"+e.Upstream+"/") {
+		return "R4: a call of a tool has a credential of something else than its server"
+	}
 	for _, f := range p.Steps {
+		if call := strings.HasPrefix(string(e.Target), "tool:"); call && f.Step.Resource.Type() != "tool" {
+			continue // what a call does besides
+		} else if call {
+			zone = j.toolZone(f.Step.Resource)
+			continue
+		}
 		if z, _ := zoneOfStep(f.Step); !f.Step.Effect && z != e.Zone && !(z == "" && strings.HasPrefix(string(e.Target), "repo:")) {
 			return "R4: a credential in a zone that its attempt is not in"
 		}

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -25,6 +26,9 @@ func (j *Judge) zoneOf(s remit.Step) (remit.Zone, remit.Impact) {
 	if x, ok := j.secrets[s.Resource.Name()]; ok && s.Resource.Type() == "secret" {
 		zone = x.Zone
 	}
+	if s.Resource.Type() == "tool" {
+		zone = j.toolZone(s.Resource)
+	}
 	return zone, impact
 }
 
@@ -37,6 +41,19 @@ func (j *Judge) reach(grant []remit.Scope) map[remit.Zone]bool {
 			for name := range j.secrets {
 				if r := remit.Resource("secret:" + name); strings.HasPrefix(string(act), "secret.") && inside(remit.Pattern(r), g.Resources) {
 					on = append(on, r)
+				}
+			}
+			for name := range j.tools {
+				for _, p := range g.Resources {
+					r := remit.Resource("tool:" + name)
+					if strings.HasPrefix(string(act), "tool.") && (inside(remit.Pattern(r), []remit.Pattern{p}) || inside(p, []remit.Pattern{remit.Pattern(r)})) {
+						on = append(on, r)
+					}
+				}
+			}
+			for _, p := range g.Resources {
+				if strings.HasPrefix(string(act), "tool.") && strings.HasPrefix(string(p), "tool:local/") {
+					on = append(on, remit.Resource(p))
 				}
 			}
 			if len(on) > 1 {
@@ -118,7 +135,7 @@ func (j *Judge) child(n int, at int64, e *remit.TaskCreated) string {
 	if why := j.entitled(e, agent, own); why != "" {
 		return why
 	}
-	j.tasks[e.ID] = &task{TaskCreated: *e, entry: n, causes: map[remit.ID]bool{e.Requester: true, agent.Owner: true}, claimed: map[remit.ID]bool{}}
+	j.tasks[e.ID] = &task{TaskCreated: *e, entry: n, causes: map[remit.ID]bool{e.Requester: true, agent.Owner: true}, claimed: map[remit.ID]bool{}, taints: maps.Clone(parent.taints)}
 	return ""
 }
 
@@ -159,7 +176,11 @@ func (j *Judge) asks(e *remit.Decided, t *task, f remit.StepFacts) string {
 // executor judges what an executor claims, or asks in the name of no instance.
 func (j *Judge) executor(e *remit.Decided, t *task) (agent string, launcher remit.ID, why string) {
 	zone := remit.ZoneNone
+	call := slices.ContainsFunc(e.Steps, func(f remit.StepFacts) bool { return f.Step.Resource.Type() == "tool" })
 	for _, f := range e.Steps {
+		if call && f.Step.Resource.Type() != "tool" {
+			continue // what a call does besides, it does with the one credential of its server
+		}
 		if z, _ := j.zoneOf(f.Step); !f.Step.Effect && z != remit.ZoneNone {
 			zone = z // a request has one
 		}

@@ -69,6 +69,9 @@ func (j *Judge) decided(n int, at int64, e *remit.Decided) string {
 			return why
 		}
 	}
+	if why := j.called(e); why != "" {
+		return why
+	}
 	if e.Advice {
 		if e.Permit != "" || e.Access != "" || !e.Hash.IsZero() || len(e.Closure) > 0 {
 			return "R1: advice opens something"
@@ -133,7 +136,7 @@ func (j *Judge) step(e *remit.Decided, t *task, by string, f remit.StepFacts) st
 		}
 		return ""
 	}
-	if !slices.ContainsFunc(t.Grant, func(g remit.Scope) bool {
+	if !lists(f.Step, t.Grant) && !slices.ContainsFunc(t.Grant, func(g remit.Scope) bool {
 		return slices.Contains(g.Actions, f.Step.Action) && inside(remit.Pattern(f.Step.Resource), g.Resources) &&
 			(f.Ref == "" || inside(remit.Pattern(f.Ref), g.Refs) && (g.MaxBytes == 0 || e.Bytes <= g.MaxBytes) && (g.MaxCommits == 0 || f.Commits <= g.MaxCommits))
 	}) || f.OutsideScope {
@@ -259,6 +262,9 @@ func (j *Judge) redeemed(at int64, e *remit.Redeemed) string {
 	}
 	if e.NotAfter > j.tasks[p.Task].Deadline || e.NotAfter > at+attemptLife {
 		return "R2: an attempt outlives its task, or its quarter of an hour"
+	}
+	if why := j.tainted(p, e); why != "" {
+		return why
 	}
 	if a := j.access[p.Access]; p.Executor != "" {
 		if a.uses++; a.uses > 1 {

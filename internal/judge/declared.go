@@ -25,6 +25,8 @@ func declaredBy(event remit.Event) (by remit.ID, ok bool) {
 		return e.By, true
 	case *remit.SecretDeclared:
 		return e.By, true
+	case *remit.ToolDeclared:
+		return e.By, true
 	case *remit.BoundaryDeclared:
 		return e.By, true
 	case *remit.DetectionDeclared:
@@ -71,6 +73,9 @@ func (j *Judge) declaring(event remit.Event) string {
 func (j *Judge) applied(at int64, e *remit.Applied) string {
 	before := j.set
 	j.set = nil
+	if why := j.oneZone(); why != "" {
+		return why
+	}
 	if !slices.Contains(before.admins, e.By) {
 		return "control: declarations are put in force by somebody who is no administrator"
 	}
@@ -127,6 +132,9 @@ func (j *Judge) declared(n int, event remit.Event) string {
 	case *remit.EnvironmentDeclared:
 		j.envs[e.Name] = *e
 		note("environment/"+e.Name, e.By)
+	case *remit.ToolDeclared:
+		j.tools[e.Name] = *e
+		note("tool/"+e.Name, e.By)
 	case *remit.SecretDeclared:
 		j.secrets[e.Name] = *e
 		note("secret/"+e.Name, e.By)
@@ -170,6 +178,8 @@ func (j *Judge) declared(n int, event remit.Event) string {
 			j.groups[e.Name] = nil
 		case "secret":
 			delete(j.secrets, e.Name)
+		case "tool":
+			delete(j.tools, e.Name)
 		case "detection":
 			delete(j.control.detects, e.Name)
 		}
@@ -240,7 +250,7 @@ func (j *Judge) created(n int, at int64, e *remit.TaskCreated) string {
 	if why := j.entitled(e, a, e.ID); why != "" {
 		return why
 	}
-	j.tasks[e.ID] = &task{TaskCreated: *e, entry: n, causes: map[remit.ID]bool{e.Requester: true, a.Owner: true}, claimed: map[remit.ID]bool{}}
+	j.tasks[e.ID] = &task{TaskCreated: *e, entry: n, causes: map[remit.ID]bool{e.Requester: true, a.Owner: true}, claimed: map[remit.ID]bool{}, taints: map[string]bool{}}
 	return ""
 }
 

@@ -55,6 +55,8 @@ type Judge struct {
 	zones    map[string]map[remit.Zone]bool
 	chain    chain
 	secrets  map[string]remit.SecretDeclared
+	tools    map[string]remit.ToolDeclared
+	rules    int
 	born     map[remit.ID]bool // attempts that made a child task
 	tokens   map[remit.Digest]int64
 	control  control
@@ -81,6 +83,7 @@ type (
 		claimed map[remit.ID]bool // the closure as the log has stated it so far
 		holds   int               // that are open
 		bytes   int64
+		taints  map[string]bool
 	}
 	access struct {
 		remit.AccessOpened
@@ -116,7 +119,7 @@ func New() *Judge {
 		repos: map[string]remit.RepositoryDeclared{}, envs: map[string]remit.EnvironmentDeclared{}, tasks: map[remit.ID]*task{},
 		runs: map[remit.ID]remit.InstanceStarted{}, launched: map[remit.ID]int{}, access: map[remit.ID]*access{}, permits: map[remit.ID]*permit{}, tries: map[remit.ID]*permit{},
 		pushes: map[remit.EntryIndex]push{}, denials: map[remit.EntryIndex]bool{}, changed: map[string][]change{}, zones: map[string]map[remit.Zone]bool{}, chain: newChain(),
-		secrets: map[string]remit.SecretDeclared{}, born: map[remit.ID]bool{}, tokens: map[remit.Digest]int64{},
+		secrets: map[string]remit.SecretDeclared{}, tools: map[string]remit.ToolDeclared{}, born: map[remit.ID]bool{}, tokens: map[remit.Digest]int64{},
 		control: control{erased: map[remit.Digest]bool{}, detects: map[string]bool{}, contained: map[string]bool{}}}
 }
 
@@ -291,9 +294,11 @@ func (j *Judge) read(n int, at int64, event remit.Event) string {
 	switch e := event.(type) {
 	case *remit.Genesis:
 		j.profile = e.Profile
-	case *remit.RulesActivated, *remit.UpstreamDeclared, *remit.BoundaryDeclared, *remit.SecretStored, *remit.DenialRepeated, *remit.LeaseOpened, *remit.LeaseMoved:
+	case *remit.RulesActivated:
+		j.rules = e.Version
+	case *remit.UpstreamDeclared, *remit.BoundaryDeclared, *remit.SecretStored, *remit.DenialRepeated, *remit.LeaseOpened, *remit.LeaseMoved:
 	case *remit.PersonDeclared, *remit.KeyConfirmed, *remit.PersonKilled, *remit.GroupDeclared, *remit.RepositoryDeclared, *remit.EnvironmentDeclared,
-		*remit.SecretDeclared, *remit.PolicyInstalled, *remit.AgentDeclared, *remit.DetectionDeclared, *remit.AgentChanged, *remit.Removed:
+		*remit.SecretDeclared, *remit.ToolDeclared, *remit.PolicyInstalled, *remit.AgentDeclared, *remit.DetectionDeclared, *remit.AgentChanged, *remit.Removed:
 		return j.declared(n, event)
 	case *remit.ClockConfirmed:
 		if !j.admin(e.By) {

@@ -114,7 +114,7 @@ func anywhere(bend func(l []line, i int) []line) kind {
 // late puts an entry behind the first ones, when the house stands and nothing has happened yet.
 func late(e remit.Event) kind {
 	return anywhere(func(l []line, i int) []line {
-		if i != 31 {
+		if i != 36 {
 			return nil
 		}
 		return with(l, i, e)[:i+1]

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -247,6 +248,10 @@ func (w *World) small() {
 	if !ok {
 		return
 	}
+	if c.Agent == "coder" && w.one(2) {
+		w.tool(c)
+		return
+	}
 	type small struct {
 		step remit.Step
 		kind string
@@ -255,6 +260,24 @@ func (w *World) small() {
 		small{remit.Step{Action: "source.read", Resource: app}, "read"}, small{remit.Step{Action: "issue.comment", Resource: app}, "say"},
 		small{remit.Step{Action: "deploy.promote", Resource: staging}, "say"}, small{remit.Step{Action: "secret.read", Resource: "secret:vault/db"}, "say"})
 	w.ask(remit.Request{Gateway: "web", Caller: c, Steps: []remit.Step{x.step}}, order{Kind: x.kind})
+}
+
+// tool asks for a call of a tool, which is not always what was admitted.
+func (w *World) tool(c remit.Caller) {
+	x := pick(w, remit.Step{Action: "tool.read", Resource: "tool:hub/get"}, remit.Step{Action: "tool.write", Resource: "tool:hub/put"}, remit.Step{Action: "tool.read", Resource: "tool:hub/put"},
+		remit.Step{Action: "tool.call", Resource: "tool:hub/wipe"}, remit.Step{Action: "tool.call", Resource: "tool:hub/new"}, remit.Step{Action: "tool.list", Resource: "tool:hub/-"},
+		remit.Step{Action: "tool.read", Resource: "tool:local/web"}, remit.Step{Action: "tool.run", Resource: "tool:local/run/make"})
+	server, name, _ := strings.Cut(x.Resource.Name(), "/")
+	call := &remit.ToolCall{Server: server, Name: name, Method: "tools/call", Arguments: json.RawMessage(`{"repo":"app"}`), Pin: digest(x.Resource.Name())}
+	if w.one(4) {
+		call.Pin = digest("another")
+	}
+	x.Args = remit.ToolDigest(call.Method, call.Arguments)
+	r := remit.Request{Gateway: "mcp", Caller: c, Tool: call, Steps: []remit.Step{x}}
+	if name == "get" && !w.one(8) {
+		r.Steps = append(r.Steps, remit.Step{Action: "source.read", Resource: app})
+	}
+	w.ask(r, order{Kind: "say"})
 }
 
 func (w *World) relate() {

@@ -30,6 +30,8 @@ var breaks = []struct{ file, what, old, new string }{
 	{"authority/lease.go", "R4: a credential of another zone", "if zone == remit.ZoneNone || serves != zone {", "if false {"},
 	{"authority/authorize.go", "R4: a build with secrets runs anything", "\t\tif l.facts.Runs {", "\t\tif false {"},
 	{"authority/decide.go", "R5: a grant is what was asked for", "grant, err := intersect(c.Scope, a.Entitlements, id)", "grant, err := c.Scope, error(nil)\n\tif len(grant) == 0 {\n\t\tgrant, err = intersect(c.Scope, a.Entitlements, id)\n\t}"},
+	{"authority/tool.go", "R6: another definition passes", "pinned && r.Tool.Pin != t.Pin {", "false && pinned {"},
+	{"authority/tool.go", "R1: a label is lost", "out = append(out, t.Taints...)", "_ = t"},
 	{"executor/executor.go", "R7: nothing is reconciled at start", "\tvar failed []error\n\tfor _, o := range open {", "\tvar failed []error\n\tfor _, o := range open[:0] {"},
 	{"gateway/gateway.go", "R8: it is sent although it was revoked", "\tcase <-revoked:\n\t\treturn unsent", "\tcase <-make(chan struct{}):\n\t\treturn unsent"},
 	{"engine/live.go", "R8: the engine cuts nothing", "e.end(e.committed, leaves[len(leaves)-1].At)\n\t\t\treturn", "return"},

@@ -70,7 +70,13 @@ func company() authority.Set {
 		Groups: []remit.GroupDeclared{{Name: remit.Administrators, Members: []remit.ID{"p-ada", "p-bob"}}, {Name: "devs", Members: []remit.ID{"p-mia", "p-noa"}},
 			{Name: "reviewers", Members: []remit.ID{"p-noa", "p-rio", "p-tom"}}, {Name: "release", Members: []remit.ID{"p-rio", "p-sam"}}},
 		Upstreams: []remit.UpstreamDeclared{{Name: "forge", Type: remit.KindHTTP, Spec: digest("forge")}, {Name: "oci", Type: remit.KindRegistry, Spec: digest("oci")},
-			{Name: "cluster", Type: remit.KindKubernetes, Spec: digest("cluster")}, {Name: "ci", Type: remit.KindOIDC, Spec: digest("ci")}},
+			{Name: "cluster", Type: remit.KindKubernetes, Spec: digest("cluster")}, {Name: "ci", Type: remit.KindOIDC, Spec: digest("ci")},
+			{Name: "hub", Type: remit.KindMCP, Spec: digest("hub")}},
+		Tools: []remit.ToolDeclared{
+			{Name: "hub/get", Zone: remit.ZoneSource, Impact: remit.Read, Pin: digest("hub/get"), Taints: []string{"page"}, Steps: []remit.ToolRule{{Action: "source.read", Resource: "repo:forge/acme/{repo}"}}},
+			{Name: "hub/put", Zone: remit.ZoneSource, Impact: remit.Write, Pin: digest("hub/put")},
+			{Name: "hub/wipe", Zone: remit.ZoneSource, Pin: digest("hub/wipe"), Approvers: []remit.Need{{Group: "reviewers", N: 1}}},
+			{Name: "local/web", Taints: []string{"web-page"}}},
 		Environments: []remit.EnvironmentDeclared{env("app/production", "production", 2), env("app/staging", "staging", 1)},
 		Repositories: []remit.RepositoryDeclared{
 			{Name: "forge/acme/app", Path: "acme/app.git", DefaultBranch: "main", Approvers: []remit.Need{{Group: "reviewers", N: 1}}, Protected: []remit.Pattern{"deploy/**"},
@@ -80,7 +86,8 @@ func company() authority.Set {
 			{Name: "forge/acme/docs", Path: "acme/docs.git", DefaultBranch: "main", Approvers: []remit.Need{{Group: "reviewers", N: 1}}}},
 		Agents: []remit.AgentDeclared{
 			{Name: "coder", Function: remit.FuncCode, Owner: "p-mia", Requesters: devs, MayRequest: []remit.Function{remit.FuncBuild, remit.FuncReview},
-				Entitlements: []remit.Scope{may("repo:forge/acme/*", "source.push", "source.read"), may("probe:canary", "probe.read", "probe.write", "probe.privileged")}},
+				Entitlements: []remit.Scope{may("repo:forge/acme/*", "source.push", "source.read"), may("probe:canary", "probe.read", "probe.write", "probe.privileged"),
+					{Actions: []remit.Action{"tool.read", "tool.write", "tool.run", "tool.call"}, Resources: []remit.Pattern{"tool:hub/**", "tool:local/**"}}}},
 			{Name: "merger", Function: remit.FuncCode, Owner: "p-ada", Requesters: devs, Entitlements: []remit.Scope{wide}},
 			{Name: "critic", Function: remit.FuncReview, Owner: "p-noa", Requesters: devs, Entitlements: []remit.Scope{may("repo:forge/acme/**", "review.submit", "review.read")}},
 			{Name: "builder", Function: remit.FuncBuild, Owner: "p-tom", Requesters: devs, Entitlements: []remit.Scope{may("artifact:oci/**", "artifact.publish", "artifact.read")},

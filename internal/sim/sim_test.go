@@ -120,7 +120,7 @@ func TestSim(t *testing.T) {
 	// Histories are worth something only if they come everywhere.
 	for _, must := range []string{"killed", "restart", "cut off", "credential", "kill", "act ref", "act deploy", "act publish", "act say", "outcome done", "outcome not_applied", "outcome ambiguous",
 		"access.opened", "vote.cast", "access.moved", "permit.redeemed", "attempt.recorded", "lease.intended", "lease.moved", "control.applied", "policy.installed", "person.killed",
-		"agent.changed", "task.ended", "instance.ended", "clock.confirmed", "denial.repeated"} {
+		"agent.changed", "task.ended", "instance.ended", "clock.confirmed", "denial.repeated", "tool.declared", "decision hold TOOL_DRIFT", "decision deny TOOL_MISJUDGED"} {
 		if stats[must] == 0 && n >= 1000 {
 			t.Errorf("no history came to %q", must)
 		}

@@ -49,7 +49,7 @@ func Declarations(in remit.Declarations) error {
 		}
 	}
 	once = seen("upstream")
-	upstreams, zones := map[string]bool{}, map[string]remit.Zone{}
+	upstreams, zones, serves := map[string]bool{}, map[string]remit.Zone{}, remit.UpstreamZones(in)
 	for i, u := range in.Upstreams {
 		at := fmt.Sprintf("upstreams[%d]", i)
 		k.name(at+".name", u.Name)
@@ -58,10 +58,23 @@ func Declarations(in remit.Declarations) error {
 		if !slices.Contains(kinds, u.Kind) {
 			k.wrong(at+".kind", "an upstream is of kind %s, not %q", strings.Join(kinds, ", "), u.Kind)
 		}
-		if u.Location == "" {
+		sources := map[string]remit.Source{"write": u.Write, "observer": u.Observer}
+		for name, src := range u.Env {
+			sources["env."+name] = src
+		}
+		if u.Kind == remit.KindMCP && (u.Location == "") == (len(u.Command) == 0) {
+			k.wrong(at, "a server of tools has a location, an https URL, or a command that starts it; one of the two")
+		}
+		if u.Kind == remit.KindMCP && (u.Name == remit.LocalTools || u.Name == remit.OwnTools) {
+			k.wrong(at+".name", "%s and %s are servers of Remit's own; choose another name", remit.LocalTools, remit.OwnTools)
+		}
+		if u.Kind != remit.KindMCP && (len(u.Command) > 0 || len(u.Env) > 0) {
+			k.wrong(at, "command and env are for kind %s only", remit.KindMCP)
+		}
+		if u.Location == "" && u.Kind != remit.KindMCP {
 			k.wrong(at+".location", "an upstream lies somewhere: a directory, or an https URL")
 		}
-		for where, src := range map[string]remit.Source{"write": u.Write, "observer": u.Observer} {
+		for where, src := range sources {
 			if src.From != "" && src.From != "file" && src.From != "env" && src.From != "exec" {
 				k.wrong(at+"."+where+".from", "a credential comes from a file, env or exec, not %q", src.From)
 			}
@@ -69,10 +82,10 @@ func Declarations(in remit.Declarations) error {
 				continue
 			}
 			key := fmt.Sprint(src.From, "\x00", src.Name, "\x00", strings.Join(src.Argv, "\x00"))
-			if z, used := zones[key]; used && z != u.Zone() { // R4d
-				k.wrong(at+"."+where, "this credential is declared for another zone too (%s and %s); one credential serves one zone", z, u.Zone())
+			if z, used := zones[key]; used && z != serves[u.Name] { // R4d
+				k.wrong(at+"."+where, "this credential is declared for another zone too (%s and %s); one credential serves one zone", z, serves[u.Name])
 			}
-			zones[key] = u.Zone()
+			zones[key] = serves[u.Name]
 		}
 	}
 	once = seen("repository")
@@ -119,6 +132,11 @@ func Declarations(in remit.Declarations) error {
 			k.wrong(at+".zone", "a secret lies in zone S, B or P, not %q", x.Zone)
 		}
 	}
+	once = seen("tool")
+	for i, t := range in.Tools {
+		once(fmt.Sprintf("tools[%d].name", i), t.Name)
+		remit.CheckProbe(in.Tools, i, k.wrong)
+	}
 	once = seen("boundary")
 	for i, b := range in.Boundaries {
 		at := fmt.Sprintf("boundaries[%d]", i)
@@ -138,7 +156,7 @@ func Declarations(in remit.Declarations) error {
 	return k.err
 }
 
-var kinds = []string{remit.KindLocal, remit.KindHTTP, remit.KindGitea, remit.KindRegistry, remit.KindKubernetes, remit.KindCommand, remit.KindOIDC}
+var kinds = []string{remit.KindLocal, remit.KindHTTP, remit.KindGitea, remit.KindRegistry, remit.KindKubernetes, remit.KindCommand, remit.KindOIDC, remit.KindMCP}
 
 // checker keeps the first thing that is wrong.
 type checker struct{ err error }
