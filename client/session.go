@@ -59,6 +59,10 @@ type Instance struct {
 	CA       []byte // PEM: what the gateway's certificate is verified by
 	Branch   string // refs/heads/remit/TASK/…: where the command may push
 	Rewrites []Rewrite
+	MCP      []string // names of the MCP servers that the task reaches
+	// Confinement is what the server was told of a sub-agent's instance: that of the instance which started it. Empty: what
+	// its launcher said in InstanceStart.
+	Confinement remit.Confinement
 }
 
 // Rewrite sends git's traffic for an upstream through the gateway.
@@ -89,10 +93,32 @@ func (s *LaunchSession) StartInstance(ctx context.Context, i InstanceStart) (Ins
 	return s.client.instance(v), nil
 }
 
+// StartDelegated asks for an instance on a task that was delegated from the first of from, maybe through others, as each of
+// from was from the next: never on one that was requested of another function, or by a person.
+func (s *LaunchSession) StartDelegated(ctx context.Context, from []remit.ID, i InstanceStart) (Instance, error) {
+	id := i.Task
+	for _, above := range from {
+		for {
+			t, err := s.client.Task(ctx, id)
+			var refused *remit.Error
+			if errors.As(err, &refused) && refused.Code == remit.NotFound || err == nil && !t.Delegated {
+				return Instance{}, remit.Errorf(remit.Forbidden, "task %s was not delegated from task %s; an instance starts instances of what was delegated from its own task only, with remit delegate", i.Task, from[0])
+			}
+			if err != nil {
+				return Instance{}, err
+			}
+			if id = t.Parent; id == above {
+				break
+			}
+		}
+	}
+	return s.StartInstance(ctx, i)
+}
+
 // instance is v as a launcher needs it.
 func (c *Client) instance(v remit.InstanceView) Instance {
 	out := Instance{ID: v.ID, Task: v.Task, Org: c.org, Agent: v.Agent, SPIFFEID: v.SPIFFEID, Secret: Secret(v.Secret), Gateway: v.Gateway,
-		CA: c.ca, Branch: v.Branch}
+		CA: c.ca, Branch: v.Branch, MCP: v.MCP}
 	for _, r := range v.Rewrites {
 		j := slices.IndexFunc(out.Rewrites, func(o Rewrite) bool { return o.To == r.To })
 		if j < 0 {
@@ -294,6 +320,11 @@ func reason(body io.Reader) error {
 		return fmt.Errorf("%w: %w", errParted, err)
 	}
 	return errParted
+}
+
+// Complete ends an instance's own task, whose work is done; not while something of it waits for people.
+func (s *LaunchSession) Complete(ctx context.Context, task, id remit.ID, secret Secret) error {
+	return s.call(ctx, http.MethodPost, "/tasks/"+url.PathEscape(string(task))+"/complete", id, secret, remit.EndRequest{}, nil)
 }
 
 // End tells the server that the command has ended.

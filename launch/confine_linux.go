@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/remit-dev/remit/launch/isolate"
 	"golang.org/x/sys/unix"
 )
 
@@ -62,6 +63,9 @@ func Enter() int {
 	if err := read.Decode(&c); err != nil {
 		return ExitLauncher // the launcher gave up, and says why
 	}
+	if c.Namespace == ownNamespaces {
+		return enterSandbox(c, read, write)
+	}
 	if err := dieWith(c.Launcher); err != nil {
 		return answer(ExitLauncher, err)
 	}
@@ -73,6 +77,12 @@ func Enter() int {
 	var x enterExec
 	if err := read.Decode(&x); err != nil {
 		return ExitLauncher
+	}
+	if c.Weak != nil {
+		c.Weak.Port = x.Port
+		if err := c.Weak.Restrict(x.Show); err != nil {
+			return answer(ExitLauncher, err)
+		}
 	}
 	err := execute(x)
 	return answer(exitCode(err), err)
@@ -94,7 +104,7 @@ func confine(c enterConfine) error {
 		return nil
 	}
 	if c.Namespace == userNamespace {
-		if err := mapSelf(c.UID, c.GID); err != nil {
+		if err := isolate.MapSelf(c.UID, c.UID, c.GID, c.GID); err != nil {
 			return err
 		}
 	}
@@ -108,20 +118,6 @@ func confine(c enterConfine) error {
 		}
 	}
 	return dropPrivileges(c.Namespace)
-}
-
-// mapSelf maps this user and group to themselves and nothing else (user_namespaces(7)).
-func mapSelf(uid, gid int) error {
-	for _, f := range [][2]string{
-		{"setgroups", "deny"}, // before gid_map: the kernel asks for it
-		{"uid_map", fmt.Sprintf("%d %d 1", uid, uid)},
-		{"gid_map", fmt.Sprintf("%d %d 1", gid, gid)},
-	} {
-		if err := os.WriteFile("/proc/self/"+f[0], []byte(f[1]), 0); err != nil {
-			return fmt.Errorf("entering a user namespace: %w", err)
-		}
-	}
-	return nil
 }
 
 // hide puts an empty directory over a directory, and /dev/null over everything else, and looks whether it is there.
@@ -184,7 +180,7 @@ func dropPrivileges(ns namespace) error {
 	}
 	for i := range sets {
 		sets[i].Inheritable = 0
-		if ns == userNamespace {
+		if ns != mountNamespace {
 			sets[i] = unix.CapUserData{}
 		}
 	}
@@ -218,6 +214,9 @@ func execute(x enterExec) error {
 	// Descriptors that the launcher itself inherited may lead to what is hidden.
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("closing inherited files: %w", err)
+	}
+	if err := x.Ready.check(x.Env, x.Dir); err != nil {
+		return refused{err}
 	}
 	return fmt.Errorf("executing %s: %w", path, syscall.Exec(path, x.Command, x.Env))
 }

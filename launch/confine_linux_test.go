@@ -179,13 +179,17 @@ func TestInheritedFilesAreClosed(t *testing.T) {
 }
 
 func TestKillingTheLauncherEndsTheCommand(t *testing.T) {
-	for _, c := range []remit.Confinement{remit.ConfineNone, ""} {
-		t.Run("confinement "+string(c), func(t *testing.T) {
+	for _, o := range []Options{{Confinement: remit.ConfineNone}, {}, {Isolate: IsolateYes}} {
+		t.Run("confinement "+string(o.Confinement+remit.Confinement(o.Isolate)), func(t *testing.T) {
+			if o.Isolate != IsolateNo {
+				needSandbox(t)
+			}
 			_, environ := home(t)
 			in, keep, _ := os.Pipe()
 			out, w, _ := os.Pipe()
 			defer keep.Close()
-			cmd, _, heartbeat := launcher(t, Options{Command: []string{"sh", "-c", "echo up; exec cat"}, Environ: environ, Confinement: c}, func(cmd *exec.Cmd) { cmd.Stdin, cmd.Stdout = in, w })
+			o.Command, o.Environ, o.Dir = []string{"sh", "-c", "(setsid cat &) ; echo up; exec cat"}, environ, t.TempDir()
+			cmd, _, heartbeat := launcher(t, o, func(cmd *exec.Cmd) { cmd.Stdin, cmd.Stdout = in, w })
 			w.Close()
 			in.Close()
 			stdout := bufio.NewReader(out)
@@ -258,10 +262,18 @@ func pty(t *testing.T) (ours, theirs *os.File) {
 }
 
 func TestTheKeyboardReachesTheCommandAndTheTerminalComesBack(t *testing.T) {
+	t.Run("confined", func(t *testing.T) { keyboard(t, IsolateNo) })
+	t.Run("isolated", func(t *testing.T) {
+		needSandbox(t)
+		keyboard(t, IsolateYes)
+	})
+}
+
+func keyboard(t *testing.T, isolate Isolation) {
 	_, environ := home(t)
 	ours, theirs := pty(t)
 	// A shell runs the launcher in its own group, and reads from the terminal afterwards.
-	cmd, _, _ := launcher(t, Options{Command: []string{self(t), "__trap", "read"}, Environ: environ}, func(cmd *exec.Cmd) {
+	cmd, _, _ := launcher(t, Options{Command: []string{self(t), "__trap", "read"}, Environ: environ, Isolate: isolate, Dir: t.TempDir()}, func(cmd *exec.Cmd) {
 		cmd.Args = append([]string{"sh", "-c", `"$@"; echo code $?; read y; echo then $y`, "sh", cmd.Path}, cmd.Args[1:]...)
 		cmd.Path, _ = exec.LookPath("sh")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs

@@ -9,6 +9,7 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/client"
+	"github.com/remit-dev/remit/launch/agents"
 )
 
 // The command inherits its person's environment without what would let it act as that person:
@@ -19,14 +20,11 @@ import (
 //   - what redirects git: GIT_*, except author, committer, editor and pager;
 //   - REMIT_* and SPIFFE_*: a person's own, or those of an outer instance.
 //
-// What the agent itself needs to reach its model stays (modelKeys): without it no agent works, and it opens no upstream
-// that Remit guards. So do proxies, even with a password in them.
+// What an agent needs to reach its model goes to that agent, and to nothing else (agents.ModelKeys); it opens no upstream
+// that Remit guards, so whoever passes it by hand leaves the task governed. Proxies stay, even with a password in them.
 
-// modelKeys are the credentials with which agents reach their models.
-var modelKeys = []string{
-	"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY", "CODEX_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY",
-	"AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY", "GROQ_API_KEY", "XAI_API_KEY", "DEEPSEEK_API_KEY", "OPENROUTER_API_KEY",
-}
+// modelKeys are further credentials that open models, of agents that Remit does not know.
+var modelKeys = []string{"AZURE_OPENAI_API_KEY"}
 
 // harmless are variables that the rules below would take for more than they are.
 var harmless = []string{
@@ -61,12 +59,15 @@ const (
 	plain    kind = iota
 	secret        // a credential, or the way to one: dropped unless passed, and then the task is ungoverned
 	redirect      // would turn git or Remit elsewhere: dropped, and never passed
+	model         // how a model is reached: dropped unless the command is an agent that needs it, or passed
 )
 
 func kindOf(name, value string) kind {
 	switch {
-	case slices.Contains(harmless, name), slices.Contains(modelKeys, name):
+	case slices.Contains(harmless, name):
 		return plain
+	case slices.Contains(modelKeys, name), slices.Contains(agents.ModelKeys(), name):
+		return model
 	case strings.HasPrefix(name, "GIT_"), strings.HasPrefix(name, "REMIT_"), strings.HasPrefix(name, "SPIFFE_"):
 		return redirect
 	case slices.Contains(doors, name):
@@ -91,9 +92,9 @@ func kindOf(name, value string) kind {
 	return plain
 }
 
-// inherit is what the command gets of environ: all that is plain, and what pass names. ungoverned are the names passed
-// that are credentials, sorted.
-func inherit(environ, pass []string) (env, ungoverned []string, err error) {
+// inherit is what the command gets of environ: all that is plain, what it needs as the agent that it is, and what pass
+// names. ungoverned are the names passed that are credentials, sorted.
+func inherit(environ, pass, needs []string) (env, ungoverned []string, err error) {
 	passed := map[string]string{} // name → NAME=VALUE
 	for _, p := range pass {
 		name, value, given := strings.Cut(p, "=")
@@ -116,7 +117,7 @@ func inherit(environ, pass []string) (env, ungoverned []string, err error) {
 	}
 	for _, kv := range environ {
 		name, value, ok := strings.Cut(kv, "=")
-		if !ok || name == "" || kindOf(name, value) != plain {
+		if k := kindOf(name, value); !ok || name == "" || k != plain && !(k == model && slices.Contains(needs, name)) {
 			continue
 		}
 		if _, again := passed[name]; !again {

@@ -13,7 +13,7 @@ import (
 func TestWhatTheCommandInherits(t *testing.T) {
 	for name, want := range map[string]kind{
 		"PATH": plain, "HOME": plain, "TERM": plain, "LANG": plain, "PWD": plain, "OLDPWD": plain, "EDITOR": plain, "HTTPS_PROXY": plain,
-		"ANTHROPIC_API_KEY": plain, "OPENAI_API_KEY": plain, "CLAUDE_CODE_OAUTH_TOKEN": plain, "AWS_REGION": plain,
+		"ANTHROPIC_API_KEY": model, "OPENAI_API_KEY": model, "CLAUDE_CODE_OAUTH_TOKEN": model, "GOOGLE_GEMINI_BASE_URL": model, "AZURE_OPENAI_API_KEY": model, "AWS_REGION": plain,
 		"MAX_THINKING_TOKENS": plain, "CLAUDE_CODE_MAX_OUTPUT_TOKENS": plain, "KEYBOARD": plain, "AUTHOR": plain, "XAUTHORITY": plain,
 		"GIT_AUTHOR_NAME": plain, "GIT_PAGER": plain,
 		"GITHUB_TOKEN": secret, "GH_TOKEN": secret, "GITHUB_TOKEN_2": secret, "GITLAB_TOKEN": secret, "NPM_TOKEN": secret, "VAULT_TOKEN": secret, "VAULT_ADDR": secret,
@@ -21,7 +21,7 @@ func TestWhatTheCommandInherits(t *testing.T) {
 		"KUBECONFIG": secret, "SSH_AUTH_SOCK": secret, "SSH_AGENT_PID": secret, "GPG_AGENT_INFO": secret, "DBUS_SESSION_BUS_ADDRESS": secret, "DOCKER_HOST": secret,
 		"PGPASSWORD": secret, "MYSQL_PWD": secret, "db_password": secret, "NPM_CONFIG__AUTH": secret, "npm_config__authToken": secret, "STRIPE_API_KEY": secret,
 		"SECRET_KEY_BASE": secret, "SSHPASS": secret, "FORGE_PAT": secret, "SESSION_COOKIE": secret, "SENTRY_DSN": secret, "ACTIONS_ID_TOKEN_REQUEST_URL": secret,
-		"COPILOT_GITHUB_TOKEN": secret, "TMUX": secret,
+		"COPILOT_GITHUB_TOKEN": model, "TMUX": secret,
 		"GIT_DIR": redirect, "GIT_SSH_COMMAND": redirect, "GIT_CONFIG_COUNT": redirect, "GIT_CONFIG_PARAMETERS": redirect, "GIT_EXEC_PATH": redirect, "GIT_ASKPASS": redirect,
 		"GIT_SSL_NO_VERIFY": redirect, "GIT_PROXY_COMMAND": redirect, "REMIT_SESSION": redirect, "SPIFFE_ENDPOINT_SOCKET": redirect,
 	} {
@@ -43,12 +43,12 @@ func TestWhatTheCommandInherits(t *testing.T) {
 
 func TestPassedVariables(t *testing.T) {
 	environ := []string{"GH_TOKEN=g", "EDITOR=vi", "A=1", "A=2"}
-	env, ungoverned, err := inherit(environ, []string{"GH_TOKEN", "A=3", "NEW_SECRET=x"})
+	env, ungoverned, err := inherit(environ, []string{"GH_TOKEN", "A=3", "NEW_SECRET=x"}, nil)
 	if err != nil || !slices.Equal(env, []string{"A=3", "EDITOR=vi", "GH_TOKEN=g", "NEW_SECRET=x"}) || !slices.Equal(ungoverned, []string{"GH_TOKEN", "NEW_SECRET"}) {
 		t.Errorf("%q, %q, %v", env, ungoverned, err)
 	}
 	for _, bad := range []string{"GIT_SSH_COMMAND=x", "REMIT_TASK=T1", "NOT_SET", "=x", ""} {
-		if _, _, err := inherit(environ, []string{bad}); err == nil {
+		if _, _, err := inherit(environ, []string{bad}, nil); err == nil {
 			t.Errorf("--env %q is taken", bad)
 		}
 	}
@@ -70,7 +70,7 @@ func TestTheCommandsEnvironment(t *testing.T) {
 	got := strings.Split(r.out, "\x00")
 	for _, want := range []string{
 		"REMIT_TASK=T3", "REMIT_INSTANCE=I-7", "REMIT_AGENT=coder", "REMIT_ORG=acme", "REMIT_BRANCH=refs/heads/remit/T3", "REMIT_GATEWAY=" + s.gateway, "REMIT_CONFINEMENT=none",
-		"ANTHROPIC_API_KEY=model", "DEPLOY_KEY=d", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_KEY_0=credential.helper", "GIT_CONFIG_VALUE_0=",
+		"DEPLOY_KEY=d", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_KEY_0=credential.helper", "GIT_CONFIG_VALUE_0=",
 	} {
 		if !slices.Contains(got, want) {
 			t.Errorf("%s is missing", want)
@@ -83,7 +83,7 @@ func TestTheCommandsEnvironment(t *testing.T) {
 			t.Errorf("%s is there twice", name)
 		}
 		names[name] = true
-		if strings.Contains(value, "s3cret") || name == "GITHUB_TOKEN" || name == "AWS_SECRET_ACCESS_KEY" || name == "SSH_AUTH_SOCK" || name == "GIT_SSH_COMMAND" || name == "REMIT_SESSION" {
+		if strings.Contains(value, "s3cret") || name == "GITHUB_TOKEN" || name == "ANTHROPIC_API_KEY" || name == "AWS_SECRET_ACCESS_KEY" || name == "SSH_AUTH_SOCK" || name == "GIT_SSH_COMMAND" || name == "REMIT_SESSION" {
 			t.Errorf("%s is handed on", kv)
 		}
 	}

@@ -77,6 +77,10 @@ type setting struct{ section, sub, name, value string }
 // that was meant for other hosts.
 func (l *Launcher) gatewayConfig(r room, inst client.Instance) ([]setting, error) {
 	u, err := url.Parse(inst.Gateway)
+	if err == nil && u.Scheme == "http" && u.Hostname() == "127.0.0.1" { // a sandbox's only way out, which needs no password
+		host := "http://" + u.Host
+		return []setting{{"credential", host, "helper", ""}, {"http", host, "extraHeader", ""}, {"http", host, "followRedirects", "false"}, {"http", host, "proxy", ""}}, nil
+	}
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("the gateway %q is not an https URL of host and path", inst.Gateway)
 	}

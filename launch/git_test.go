@@ -44,6 +44,9 @@ func newForge(t *testing.T, s *session) *forge {
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		_, password, ok := r.BasicAuth()
+		if !ok { // of the front
+			password, ok = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		}
 		f.headers = append(f.headers, r.Header.Clone())
 		if ok {
 			f.password = append(f.password, password)
@@ -134,6 +137,39 @@ func TestOrdinaryGitGoesThroughTheGateway(t *testing.T) {
 	}
 	if len(f.password) == 0 || s.tokens != 1 {
 		t.Errorf("%d passwords, %d tokens", len(f.password), s.tokens)
+	}
+	for _, p := range f.password {
+		if p != "remit_1" {
+			t.Errorf("the password was %q", p)
+		}
+	}
+}
+
+// Gemini CLI's shell takes git's configuration file away and empties its helpers.
+func TestGitGoesThroughTheFrontWithoutAFileOrAHelper(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("no git")
+	}
+	s := newSession(t)
+	s.anyGateway = true
+	f := newForge(t, s)
+	dir, environ := home(t)
+	if err := os.WriteFile(filepath.Join(dir, ".gitconfig"), []byte("[user]\n\tname = Ada\n\temail = ada@example.org\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environ = programs(t, environ, map[string]string{"gemini": `set -e
+export GIT_CONFIG_GLOBAL=/dev/null "GIT_CONFIG_KEY_$GIT_CONFIG_COUNT=credential.helper" "GIT_CONFIG_VALUE_$GIT_CONFIG_COUNT="
+export GIT_CONFIG_COUNT=$((GIT_CONFIG_COUNT + 1))
+git clone -q https://forge.invalid/acme/app.git app
+cd app
+test "$(git config user.name)" = Ada
+git commit -q --allow-empty -m one
+git push -q origin HEAD:main
+git ls-remote git@forge.invalid:acme/app
+git ls-remote "$REMIT_GATEWAY/repo/acme/app"`})
+	r := run(t, s, Options{Environ: environ, Dir: t.TempDir(), Command: []string{"gemini"}, Confinement: remit.ConfineNone})
+	if r.code != 0 || r.err != nil || strings.Count(r.out, "refs/heads/main") != 2 {
+		t.Fatalf("code %d, %v\n%s", r.code, r.err, r.out)
 	}
 	for _, p := range f.password {
 		if p != "remit_1" {

@@ -53,18 +53,8 @@ func hidden(environ []string) []string {
 			out = append(out, filepath.Join(base, n))
 		}
 	}
-	homes := []string{}
-	if home, ok := lookup(environ, "HOME"); ok {
-		homes = append(homes, home)
-	}
-	// The account's own home as well: HOME may have been set to another.
-	if u, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil {
-		homes = append(homes, u.HomeDir)
-	}
-	for _, home := range homes {
-		if filepath.IsAbs(home) {
-			add(home, inHome)
-		}
+	for _, home := range homesOf(environ) {
+		add(home, inHome)
 	}
 	if config, ok := lookup(environ, "XDG_CONFIG_HOME"); ok && filepath.IsAbs(config) {
 		for _, n := range inHome {
@@ -102,6 +92,22 @@ func hidden(environ []string) []string {
 	out = append(out, onSystem...)
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// homesOf are the home that environ names, and the account's own: HOME may have been set to another.
+func homesOf(environ []string) []string {
+	homes := []string{value(environ, "HOME")}
+	if u, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil {
+		homes = append(homes, u.HomeDir)
+	}
+	for _, home := range homes {
+		if real, err := filepath.EvalSymlinks(home); err == nil {
+			homes = append(homes, real)
+		}
+	}
+	homes = slices.DeleteFunc(homes, func(home string) bool { return !filepath.IsAbs(home) })
+	slices.Sort(homes)
+	return slices.Compact(homes)
 }
 
 func value(environ []string, name string) string {

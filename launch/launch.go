@@ -4,21 +4,25 @@
 package launch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/client"
 	"github.com/remit-dev/remit/identity"
+	"github.com/remit-dev/remit/launch/sub"
 )
 
 // Exit codes of Run besides the command's own; a command that a signal ended has 128 and the signal's number.
@@ -65,6 +69,12 @@ type Options struct {
 	// Confinement is the least that will do: "" is what can be had, none does not try, home fails where the kernel
 	// refuses.
 	Confinement remit.Confinement
+	// Isolate puts the command into a sandbox; Confinement is not asked for then.
+	Isolate Isolation
+	// Allow are the HOST:PORT that a command in a sandbox reaches besides Remit.
+	Allow []string
+	// Agent says which agent the command is, one of agents.Names; "" recognises it, and NoAgent sets none up.
+	Agent string
 	// Hide lists more paths to hide: the server's data, if it lies on this machine under this uid.
 	Hide []string
 	// Done, when set, is called with the command's code when the command has ended, and its instance not yet.
@@ -90,12 +100,9 @@ func (l Launcher) withDefaults() (Launcher, error) {
 	if l.Session == nil {
 		return l, errors.New("a launcher needs a session with a server")
 	}
-	if l.Self == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return l, fmt.Errorf("finding Remit's own binary: %w", err)
-		}
-		l.Self = self
+	l, err := l.withSelf()
+	if err != nil {
+		return l, err
 	}
 	if l.Say == nil {
 		l.Say = os.Stderr
@@ -105,6 +112,17 @@ func (l Launcher) withDefaults() (Launcher, error) {
 	}
 	if l.Clock == nil {
 		l.Clock = identity.SystemClock{}
+	}
+	return l, nil
+}
+
+func (l Launcher) withSelf() (Launcher, error) {
+	if l.Self == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return l, fmt.Errorf("finding Remit's own binary: %w", err)
+		}
+		l.Self = self
 	}
 	return l, nil
 }
@@ -145,7 +163,21 @@ func (l Launcher) Run(ctx context.Context, o Options) (code int, err error) {
 	if o.Environ == nil {
 		o.Environ = os.Environ()
 	}
-	env, ungoverned, err := inherit(o.Environ, o.Pass)
+	if o.Dir == "" {
+		if o.Dir, err = os.Getwd(); err != nil {
+			return ExitLauncher, fmt.Errorf("finding the working directory: %w", err)
+		}
+	}
+	agent, known, set, err := agentOf(o)
+	if err != nil {
+		return ExitLauncher, err
+	}
+	needs, hosts := []string(nil), o.Allow
+	if known {
+		needs = agent.Needs()
+		hosts = slices.Concat(hosts, agent.Hosts(func(name string) string { return value(o.Environ, name) }))
+	}
+	env, ungoverned, err := inherit(o.Environ, o.Pass, needs)
 	if err != nil {
 		return ExitLauncher, err
 	}
@@ -182,26 +214,64 @@ func (l Launcher) Run(ctx context.Context, o Options) (code int, err error) {
 	}
 	defer os.RemoveAll(dir)
 	room := newRoom(dir)
-	if err := l.writeGitConfig(ctx, room, inst, o.Environ); err != nil {
+	tokens, err := newTokens(&l, inst)
+	if err != nil {
 		return ExitLauncher, err
 	}
-	workload, err := l.serveWorkload(ctx, room, inst, cmd)
+	way, err := l.openWay(inst, cmd, tokens, o.Isolate != IsolateNo, hosts)
+	if err != nil {
+		return ExitLauncher, err
+	}
+	defer way.Close()
+	seen := way.seen(inst)
+	if err := l.writeGitConfig(ctx, room, seen, o.Environ); err != nil {
+		return ExitLauncher, err
+	}
+	subs := sub.New(sub.Config{Session: l.Session, Instance: inst, Confinement: cmp.Or(inst.Confinement, cmd.confinement), Ungoverned: ungoverned, Owns: cmd.owns, Log: l.Log,
+		Wait: func(i client.Instance) http.HandlerFunc { return waits{&l, i}.answer }})
+	workload, err := l.serveWorkload(ctx, room, inst, subs.Allow)
 	if err != nil {
 		return ExitLauncher, err
 	}
 	defer workload.Close()
-	socket, err := l.serveInstance(room, inst, cmd)
+	closeSocket, err := l.serveInstance(room, inst, subs, tokens, way.front)
 	if err != nil {
 		return ExitLauncher, err
 	}
-	defer socket.Close()
+	defer closeSocket()
 	defer cmd.close()
 
-	exports, err := l.exports(room, inst, cmd.confinement, workload.Addr(), env)
+	exports, err := l.exports(room, seen, cmp.Or(inst.Confinement, cmd.confinement), workload.Addr(), env)
+	if err == nil {
+		exports, err = way.exports(room, exports)
+	}
 	if err != nil {
 		return ExitLauncher, err
 	}
-	if code, err := cmd.exec(o.Command, exports, o.Dir); err != nil {
+	argv, shown := o.Command, []string(nil)
+	if set {
+		run, err := l.setUp(agent, o, room, inst, way)
+		if err != nil {
+			return ExitLauncher, err
+		}
+		// After the command is dead: only then does nothing change any more.
+		defer func() {
+			cmd.close()
+			if err := run.remove(); err != nil {
+				l.say("%v", err)
+			}
+		}()
+		argv, exports = run.command(exports)
+		if run.GitInEnviron {
+			if exports, err = gitInEnviron(ctx, exports, way, seen, o.Environ); err != nil {
+				return ExitLauncher, err
+			}
+		}
+		cmd.ready, shown = run.ready(), []string{run.dir}
+	}
+	l.sayAgent(agent, known, set, o, env)
+	cmd.show([]string{room.dir, l.Self}, shown)
+	if code, err := cmd.exec(argv, exports, o.Dir); err != nil {
 		return code, err
 	}
 	code = l.supervise(ctx, cmd, inst, signals, held)
@@ -291,11 +361,12 @@ func catchSignals() chan os.Signal {
 type room struct {
 	dir, gitconfig, ca, nodeCA string
 	socket                     string // REMIT_SOCKET
+	bearer                     string // of the instance's port
 }
 
 func newRoom(dir string) room {
 	in := func(name string) string { return filepath.Join(dir, name) }
-	return room{dir: dir, gitconfig: in("gitconfig"), ca: in("ca.pem"), nodeCA: in("node-ca.pem"), socket: in("instance.sock")}
+	return room{dir: dir, gitconfig: in("gitconfig"), ca: in("ca.pem"), nodeCA: in("node-ca.pem"), socket: in("instance.sock"), bearer: in("front.bearer")}
 }
 
 // maxSocket is the longest path of a Unix socket that every system takes, in bytes.

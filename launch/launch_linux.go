@@ -27,6 +27,9 @@ type command struct {
 	terminal    *terminal
 	sole        bool
 
+	box   box   // what belongs to a sandbox
+	ready ready // what must hold before the command is executed
+
 	files   []*os.File // our ends of the pipes
 	orders  *gob.Encoder
 	answers *gob.Decoder
@@ -46,6 +49,9 @@ func (l *Launcher) prepare(o Options) (*command, error) {
 		}
 	}
 	hide := append(hidden(o.Environ), o.Hide...)
+	if o.Isolate != IsolateNo {
+		return l.prepareSandbox(o, hide)
+	}
 	var attempts []namespace
 	switch {
 	case o.Confinement == remit.ConfineNone:
@@ -56,7 +62,7 @@ func (l *Launcher) prepare(o Options) (*command, error) {
 	}
 	var failed error
 	for _, ns := range attempts {
-		cmd, err := l.start(o, ns, hide)
+		cmd, err := l.start(o, enterConfine{Namespace: ns, Hide: hide})
 		if err == nil {
 			return cmd, nil
 		}
@@ -71,11 +77,11 @@ func (l *Launcher) prepare(o Options) (*command, error) {
 	if readable := present(hide); len(readable) > 0 {
 		l.say("confinement is none: the command runs as you, and can read or use %s", strings.Join(readable, ", "))
 	}
-	return l.start(o, noNamespace, nil)
+	return l.start(o, enterConfine{})
 }
 
-// start starts `remit __enter` in ns. PDEATHSIG and the process group are set before it executes.
-func (l *Launcher) start(o Options, ns namespace, hide []string) (_ *command, err error) {
+// start starts `remit __enter` in the namespaces of order. PDEATHSIG and the process group are set before it executes.
+func (l *Launcher) start(o Options, order enterConfine) (_ *command, err error) {
 	theirOrders, ourOrders, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("making a pipe: %w", err)
@@ -97,7 +103,7 @@ func (l *Launcher) start(o Options, ns namespace, hide []string) (_ *command, er
 		}
 	}()
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	switch ns {
+	switch order.Namespace {
 	case mountNamespace:
 		attr.Cloneflags = unix.CLONE_NEWNS
 	case userNamespace:
@@ -105,6 +111,9 @@ func (l *Launcher) start(o Options, ns namespace, hide []string) (_ *command, er
 		// The process maps itself: this one is not dumpable, so what it forks cannot be mapped before it executes. Until
 		// then it is nobody in its namespace, and only ambient capabilities outlive the execution.
 		attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP}
+	case ownNamespaces:
+		attr.Cloneflags = sandboxNamespaces
+		attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP, unix.CAP_NET_ADMIN, unix.CAP_SYS_RESOURCE}
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -117,6 +126,16 @@ func (l *Launcher) start(o Options, ns namespace, hide []string) (_ *command, er
 			files[i] = null
 		}
 	}
+	var passes *os.File // over which a listener comes
+	if order.Namespace == ownNamespaces {
+		var theirs *os.File
+		if passes, theirs, err = socketPair(); err != nil {
+			return nil, err
+		}
+		defer passes.Close()
+		defer theirs.Close()
+		files = append(files, theirs)
+	}
 	p, err := os.StartProcess(l.Self, []string{l.Self, EnterCommand}, &os.ProcAttr{Env: []string{}, Files: files, Sys: attr})
 	if err != nil {
 		return nil, fmt.Errorf("starting the process that becomes the command: %w", err)
@@ -125,7 +144,8 @@ func (l *Launcher) start(o Options, ns namespace, hide []string) (_ *command, er
 	if err := p.Release(); err != nil {
 		return nil, fmt.Errorf("taking charge of process %d: %w", cmd.pid, err)
 	}
-	if err := cmd.orders.Encode(enterConfine{Launcher: os.Getpid(), UID: os.Geteuid(), GID: os.Getegid(), Namespace: ns, Hide: hide}); err != nil {
+	order.Launcher, order.UID, order.GID = os.Getpid(), os.Geteuid(), os.Getegid()
+	if err := cmd.orders.Encode(order); err != nil {
 		return nil, fmt.Errorf("telling process %d what to hide: %w", cmd.pid, err)
 	}
 	var a enterAnswer
@@ -133,10 +153,20 @@ func (l *Launcher) start(o Options, ns namespace, hide []string) (_ *command, er
 	if err := cmd.answers.Decode(&a); err != nil {
 		return nil, fmt.Errorf("the process that becomes the command ended early: %w", err)
 	}
+	cmd.box.tree, cmd.box.made = a.Tree, a.Made
+	if a.Bad {
+		return nil, remit.Errorf(remit.BadRequest, "%s", a.Err)
+	}
 	if a.Err != "" {
 		return nil, errors.New(a.Err)
 	}
-	if ns != noNamespace {
+	switch {
+	case order.Namespace == ownNamespaces:
+		cmd.confinement = remit.ConfineSandbox
+		if cmd.box.inside, err = receiveListener(passes); err != nil {
+			return nil, err
+		}
+	case order.Namespace != noNamespace, order.Weak != nil:
 		cmd.confinement = remit.ConfineHome
 	}
 	return cmd, nil
@@ -151,7 +181,7 @@ func (c *command) exec(argv, env []string, dir string) (int, error) {
 		}
 	}
 	c.terminal.give(c.pid)
-	if err := c.orders.Encode(enterExec{Command: argv, Env: env, Dir: dir}); err != nil {
+	if err := c.orders.Encode(enterExec{Command: argv, Env: c.box.environ(env), Dir: dir, Ready: c.ready, Show: c.box.share, Port: c.box.port}); err != nil {
 		return ExitLauncher, fmt.Errorf("telling process %d what to execute: %w", c.pid, err)
 	}
 	var a enterAnswer
@@ -168,6 +198,9 @@ func (c *command) exec(argv, env []string, dir string) (int, error) {
 func (c *command) changes() <-chan change {
 	out := make(chan change)
 	go func() {
+		if c.confinement == remit.ConfineSandbox {
+			c.watchSandbox(out)
+		}
 		for {
 			var info unix.Siginfo
 			err := unix.Waitid(unix.P_PID, c.pid, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil)
@@ -212,17 +245,23 @@ func (c *command) close() {
 				killAdopted()
 			}
 		}
-		c.terminal.takeBack(c.status.Signaled())
+		c.box.close()
+		inner := c.box.status.Load()
+		c.terminal.takeBack(c.status.Signaled() || inner != nil && inner.Signaled())
 	})
 }
 
 // code reaps the command and is its exit code as a shell tells it.
 func (c *command) code() int {
 	c.close()
-	if c.status.Signaled() {
-		return 128 + int(c.status.Signal())
+	status := c.status
+	if inner := c.box.status.Load(); inner != nil {
+		status = *inner
 	}
-	return c.status.ExitStatus()
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
 }
 
 // owns tells whether whoever connected belongs to this instance: it is of our user and descends from the command, or

@@ -23,6 +23,17 @@ import (
 // Harden does nothing here: there is no portable way to close a process to others of its user.
 func Harden() error { return nil }
 
+var errNoSandbox = errors.New("a command can be isolated on Linux only, by its namespaces; run it in a container or a virtual machine with nothing in it")
+
+// ProbeIsolation says that there is no sandbox here.
+func (l Launcher) ProbeIsolation() error { return errNoSandbox }
+
+func (c *command) listener() net.Listener { return nil }
+
+func (c *command) show(_, _ []string) {}
+
+func (c *command) only(int) {}
+
 // Enter is not used here.
 func Enter() int {
 	fmt.Fprintln(os.Stderr, "remit: __enter is for Linux only")
@@ -34,6 +45,7 @@ type command struct {
 	confinement remit.Confinement
 	terminal    *terminal
 	files       [3]*os.File
+	ready       ready // what must hold before the command is executed
 	once        sync.Once
 	reaped      bool
 	status      unix.WaitStatus
@@ -42,6 +54,12 @@ type command struct {
 type change struct{ ended bool }
 
 func (l *Launcher) prepare(o Options) (*command, error) {
+	switch o.Isolate {
+	case IsolateYes:
+		return nil, errNoSandbox
+	case IsolateBest:
+		l.say("the command is not isolated: %v", errNoSandbox)
+	}
 	if o.Confinement == remit.ConfineHome {
 		return nil, errors.New("confinement home needs Linux's mount namespaces; this system has none")
 	}
@@ -67,6 +85,9 @@ func (c *command) exec(argv, env []string, dir string) (int, error) {
 		if f == nil {
 			files[i] = null
 		}
+	}
+	if err := c.ready.check(env, dir); err != nil {
+		return ExitLauncher, err
 	}
 	p, err := os.StartProcess(path, argv, &os.ProcAttr{Env: env, Dir: dir, Files: files, Sys: &syscall.SysProcAttr{Setpgid: true}})
 	if err != nil {

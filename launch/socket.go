@@ -21,6 +21,7 @@ import (
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/client"
 	"github.com/remit-dev/remit/identity"
+	"github.com/remit-dev/remit/launch/sub"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
@@ -48,7 +49,7 @@ type (
 )
 
 // serveWorkload serves the SPIFFE Workload API, after a first SVID is there.
-func (l *Launcher) serveWorkload(ctx context.Context, r room, inst client.Instance, cmd *command) (*identity.Workload, error) {
+func (l *Launcher) serveWorkload(ctx context.Context, r room, inst client.Instance, allow func(*net.UnixConn) error) (*identity.Workload, error) {
 	id, err := spiffeid.FromString(inst.SPIFFEID)
 	if err != nil {
 		return nil, fmt.Errorf("the server's SPIFFE ID for %s: %w", inst.ID, err)
@@ -57,7 +58,7 @@ func (l *Launcher) serveWorkload(ctx context.Context, r room, inst client.Instan
 		return l.Session.SVID(ctx, inst.ID, inst.Secret, csr)
 	}
 	w, err := identity.ServeWorkload(ctx, identity.WorkloadConfig{
-		Dir: r.dir, UID: os.Geteuid(), Allow: cmd.owns, Source: identity.NewSource(id, l.Clock.Now, ask), Clock: l.Clock, Log: l.Log,
+		Dir: r.dir, UID: os.Geteuid(), Allow: allow, Source: identity.NewSource(id, l.Clock.Now, ask), Clock: l.Clock, Log: l.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("serving the SPIFFE Workload API to %s: %w", inst.ID, err)
@@ -65,8 +66,9 @@ func (l *Launcher) serveWorkload(ctx context.Context, r room, inst client.Instan
 	return w, nil
 }
 
-// serveInstance opens the instance's own socket, mode 0600, to processes of this instance only.
-func (l *Launcher) serveInstance(r room, inst client.Instance, cmd *command) (io.Closer, error) {
+// serveInstance opens the instance's own socket, mode 0600, to processes of this instance only. Closing it ends the
+// instances of sub-agents.
+func (l *Launcher) serveInstance(r room, inst client.Instance, subs *sub.Children, t *tokens, gateways http.Handler) (close func(), err error) {
 	ln, err := net.Listen("unix", r.socket)
 	if err != nil {
 		return nil, fmt.Errorf("opening the instance's socket: %w", err)
@@ -74,24 +76,29 @@ func (l *Launcher) serveInstance(r room, inst client.Instance, cmd *command) (io
 	if err := os.Chmod(r.socket, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("closing the socket %s to others: %w", r.socket, err), ln.Close())
 	}
-	t, err := newTokens(l, inst)
-	if err != nil {
-		return nil, errors.Join(err, ln.Close())
-	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /credential", t.answer)
-	mux.HandleFunc("GET /token", t.forGateway)
+	mux.HandleFunc("POST /credential", sub.Soon(t.answer))
+	mux.HandleFunc("GET /token", sub.Soon(t.forGateway))
 	mux.HandleFunc("GET /wait", waits{l, inst}.answer)
-	s := &http.Server{
-		Handler: mux, ReadTimeout: answerWithin, WriteTimeout: 2 * answerWithin, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(l.Log.Handler(), slog.LevelWarn),
-	}
+	subs.Handle(mux)
+	// Not through the mux, which would rewrite what a path means.
+	s := l.serving(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/") {
+			gateways.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
+	s.ConnContext = sub.WithPeer
 	go func() {
-		if err := s.Serve(&guardedListener{Listener: ln, allow: cmd.owns, log: l.Log}); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.Serve(&guardedListener{Listener: ln, allow: subs.Allow, log: l.Log}); !errors.Is(err, http.ErrServerClosed) {
 			l.Log.Error("serving the instance's socket", "instance", inst.ID, "err", err)
 		}
 	}()
-	return s, nil
+	return func() {
+		s.Close()
+		subs.Close()
+	}, nil
 }
 
 // guardedListener closes connections from whom it is not for, before a byte is read.

@@ -2,21 +2,14 @@ package launch
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/remit-dev/remit"
-	"github.com/remit-dev/remit/client"
+	"github.com/remit-dev/remit/launch/sub"
 )
-
-// maxAnswer bounds what a launcher, which passes on what its server says, can make a process read at once.
-const maxAnswer = 64 << 20
 
 // forGateway answers GET /token?gateway=NAME on an instance's socket: a token for one gateway, for tools that cannot ask
 // a credential helper. It is as short-lived as git's, and good at that gateway only.
@@ -24,26 +17,11 @@ func (t *tokens) forGateway(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
 	defer cancel()
 	name := r.URL.Query().Get("gateway")
-	var answer any
 	token, notAfter, err := "", time.Time{}, error(remit.Errorf(remit.BadRequest, "name a gateway: git, task, probe, …"))
 	if name != "" && !strings.Contains(name, "/") {
 		token, notAfter, err = t.get(ctx, name)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	answer = remit.Token{Token: token, NotAfter: notAfter}
-	if err != nil {
-		var e *remit.Error
-		if !errors.As(err, &e) {
-			e = remit.Errorf(remit.UpstreamDown, "the server cannot be asked: %w", err)
-		}
-		info := e.Code.Info()
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(info.HTTP)
-		answer = remit.Problem{Code: e.Code, Title: info.Meaning, Detail: e.Sentence, Status: info.HTTP}
-	}
-	if err := json.NewEncoder(w).Encode(answer); err != nil {
-		t.launcher.Log.Warn("answering who asks for a token", "instance", t.inst.ID, "err", err)
-	}
+	sub.Answer(w, remit.Token{Token: token, NotAfter: notAfter}, err, t.launcher.Log)
 }
 
 // TokenThrough asks the launcher at socket (REMIT_SOCKET) for a token for a gateway.
@@ -60,23 +38,19 @@ func through(ctx context.Context, socket, path string, out any) error {
 	if err != nil {
 		return err
 	}
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}
-	c := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}} // no proxy
-	resp, err := c.Do(r)
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return remit.Errorf(remit.NotLive, "the instance does not answer at %s; it has ended, or this process is not part of it: %w", socket, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return client.Problem(resp)
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
-		return remit.Errorf(remit.Internal, "the instance's answer cannot be read: %w", err)
-	}
-	return nil
+	return sub.Ask(socket, r, out)
 }
+
+// NewOuter is the launcher of the instance that this process is part of, as the Session of one that runs a sub-agent's
+// command: at socket (REMIT_SOCKET).
+func NewOuter(socket string) (*sub.Outer, error) {
+	if isJob(socket) {
+		return nil, remit.Errorf(remit.NotFound, "a CI job has no launcher that starts instances of sub-agents")
+	}
+	return sub.NewOuter(socket), nil
+}
+
+var (
+	_ Session = (*sub.Outer)(nil)
+	_ Waiter  = (*sub.Outer)(nil)
+)

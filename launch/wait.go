@@ -2,14 +2,13 @@ package launch
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/client"
+	"github.com/remit-dev/remit/launch/sub"
 )
 
 // Waiter is what a Session may also be: then an instance can wait for its own access requests at its socket.
@@ -36,21 +35,7 @@ func (h waits) answer(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), waitWithin)
 	defer cancel()
 	v, err := h.wait(ctx, remit.ID(r.URL.Query().Get("access")))
-	w.Header().Set("Content-Type", "application/json")
-	var answer any = v
-	if err != nil {
-		var e *remit.Error
-		if !errors.As(err, &e) {
-			e = remit.Errorf(remit.UpstreamDown, "the server cannot be asked: %w", err)
-		}
-		info := e.Code.Info()
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(info.HTTP)
-		answer = remit.Problem{Code: e.Code, Title: info.Meaning, Detail: e.Sentence, Status: info.HTTP}
-	}
-	if err := json.NewEncoder(w).Encode(answer); err != nil {
-		h.launcher.Log.Warn("answering who waits", "instance", h.inst.ID, "err", err)
-	}
+	sub.Answer(w, v, err, h.launcher.Log)
 }
 
 func (h waits) wait(ctx context.Context, access remit.ID) (remit.AccessView, error) {
