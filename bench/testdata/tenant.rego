@@ -63,7 +63,7 @@ hold contains {"rule": "owner", "text": "somebody else's agent", "votes": [{"gro
 	input.task.open_holds > 2
 }
 
-hold contains {"rule": "inputs", "text": "rests on too much", "votes": [{"group": "reviewers", "n": 1}]} if count(input.task.inputs) > 16
+hold contains {"rule": "inputs", "text": "rests on too much", "votes": [{"group": "reviewers", "n": 1}]} if count([i | some i in input.task.inputs]) > 16
 
 hold contains {"rule": "zone", "text": "not in production", "votes": [{"group": "reviewers", "n": 2}]} if {
 	some s in step
@@ -77,7 +77,7 @@ hold contains {"rule": "privileged", "text": "privileged steps are seen", "votes
 
 hold contains {"rule": "protected", "text": "protected", "votes": [{"group": "reviewers", "n": 1}]} if {
 	some s in step
-	count(s.protected) > 0
+	count([x | some x in s.protected]) > 0
 }
 
 hold contains {"rule": "outside", "text": "outside", "votes": [{"group": "reviewers", "n": 1}]} if {

@@ -353,7 +353,7 @@ func (u *upstreams) dial(ctx context.Context, up remit.Upstream) (http.RoundTrip
 	switch up.Kind {
 	case remit.KindLocal:
 		return git.NewLocal(context.WithoutCancel(ctx), u.git, u.config, up.Location)
-	case remit.KindHTTP, remit.KindGitea, remit.KindRegistry, remit.KindKubernetes:
+	case remit.KindHTTP, remit.KindGitea, remit.KindRegistry, remit.KindKubernetes, remit.KindMCP:
 		c := git.RemoteConfig{URL: up.Location, Insecure: up.Insecure}
 		if up.CA != "" {
 			pem, err := os.ReadFile(up.CA)

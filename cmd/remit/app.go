@@ -37,7 +37,7 @@ type app struct {
 // newApp is the invocation of this process. ctx ends when the person interrupts.
 func newApp(ctx context.Context) *app {
 	return &app{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.LookupEnv, now: time.Now,
-		more: []func(*app) *cobra.Command{newQuickstart, newInit, newServer, newRestore, newBackup, newInspect, newDoctor}}
+		more: []func(*app) *cobra.Command{newQuickstart, newInit, newServer, newRestore, newBackup, newInspect, newMCP, newDoctor}}
 }
 
 // exitCode ends a command with a code and nothing more to say.

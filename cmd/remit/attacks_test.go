@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	attackRow = regexp.MustCompile(`(?m)^\| ([AH][0-9]+b?) \|.*\| ([^|]*) \|$`)
+	attackRow = regexp.MustCompile(`(?m)^\| ([AHT][0-9]+b?) \|.*\| ([^|]*) \|$`)
 	proof     = regexp.MustCompile("`([^`]+)`")
 	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
 )
@@ -68,6 +68,9 @@ func TestEveryAttackHasAProof(t *testing.T) {
 	}
 	for n := 1; n <= 12; n++ {
 		classes = append(classes, fmt.Sprintf("H%d", n))
+	}
+	for n := 1; n <= 18; n++ {
+		classes = append(classes, fmt.Sprintf("T%d", n))
 	}
 	for _, c := range classes {
 		if rows[c] != 1 {

@@ -46,6 +46,7 @@ func (x *examination) fail(name, format string, args ...any) {
 
 func newDoctor(a *app) *cobra.Command {
 	var data, upstream string
+	var machineOnly bool
 	var second remit.Source
 	c := &cobra.Command{
 		Use:   "doctor",
@@ -57,13 +58,20 @@ first.
 With --upstream it also tries a credential of somebody else at that upstream (--as-file, --as-env): the forge must refuse
 it a push, or there is a way around. A bare repository has no forge that could.
 
-With --data, on the server's own host, it looks at the data directory too.`,
+With --data, on the server's own host, it looks at the data directory too.
+
+Of each coding agent in PATH it says what remit run enforces and what it only observes, what in the repository here would
+switch the agent's hooks off, and whether --isolate works on this machine. --agents says that only, and asks no server.`,
 		Example: `  remit doctor
   remit doctor --upstream forge --as-file ~/.old-token
   remit doctor --data /var/lib/remit`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			x := &examination{}
+			x.machine(cmd.Context())
+			if machineOnly {
+				return a.tell(x)
+			}
 			if data != "" {
 				x.data(layout(data))
 			}
@@ -80,17 +88,10 @@ With --data, on the server's own host, it looks at the data directory too.`,
 			if err := x.coverage(cmd.Context(), s.Client, upstream, second); err != nil {
 				return err
 			}
-			err = a.print(x.checks, func() {
-				for _, c := range x.checks {
-					a.printf("%s  %s: %s\n", a.paint(tone(map[string]string{"ok": "allow", "warn": "hold", "fail": "deny"}[c.Result]), fmt.Sprintf("%-4s", c.Result)), c.Check, visible(c.Sentence))
-				}
-			})
-			if err == nil && x.failed {
-				return exitCode(remit.ExitError)
-			}
-			return err
+			return a.tell(x)
 		},
 	}
+	c.Flags().BoolVar(&machineOnly, "agents", false, "look at this machine's agents only; no server is asked")
 	c.Flags().StringVar(&data, "data", "", "also look at this data directory, on the server's host")
 	c.Flags().StringVar(&upstream, "upstream", "", "try another credential at this upstream")
 	c.Flags().StringVar(&second.User, "as-user", "", "user name of that credential; a bearer token without")
@@ -112,6 +113,19 @@ With --data, on the server's own host, it looks at the data directory too.`,
 		return nil
 	}
 	return c
+}
+
+// tell prints what was found.
+func (a *app) tell(x *examination) error {
+	err := a.print(x.checks, func() {
+		for _, c := range x.checks {
+			a.printf("%s  %s: %s\n", a.paint(tone(map[string]string{"ok": "allow", "warn": "hold", "fail": "deny"}[c.Result]), fmt.Sprintf("%-4s", c.Result)), c.Check, visible(c.Sentence))
+		}
+	})
+	if err == nil && x.failed {
+		return exitCode(remit.ExitError)
+	}
+	return err
 }
 
 // data looks at what lies on the server's disk.

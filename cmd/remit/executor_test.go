@@ -452,7 +452,7 @@ func TestExecutorOfIsTheOneThatAuthorityNames(t *testing.T) {
 			a.Steps = append(a.Steps, remit.StepFacts{Step: remit.Step{Action: remit.Action(action)}})
 		}
 		a.Steps = append(a.Steps, remit.StepFacts{Step: remit.Step{Action: "deploy.promote", Effect: true}})
-		if got := executorOf(authority.New(), a); got != want {
+		if got := authority.New().Executor(a); got != want {
 			t.Errorf("%s: %s", step, got)
 		}
 	}

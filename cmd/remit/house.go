@@ -23,14 +23,18 @@ import (
 	"github.com/remit-dev/remit/executor"
 	"github.com/remit-dev/remit/follow"
 	"github.com/remit-dev/remit/gateway"
+	"github.com/remit-dev/remit/gateway/assist"
 	"github.com/remit-dev/remit/gateway/authzen"
 	"github.com/remit-dev/remit/gateway/change"
 	"github.com/remit-dev/remit/gateway/deploy"
 	"github.com/remit-dev/remit/gateway/git"
+	"github.com/remit-dev/remit/gateway/hook"
+	"github.com/remit-dev/remit/gateway/mcp"
 	"github.com/remit-dev/remit/gateway/oci"
 	secretgw "github.com/remit-dev/remit/gateway/secret"
 	"github.com/remit-dev/remit/gateway/task"
 	"github.com/remit-dev/remit/gateway/web"
+	"github.com/remit-dev/remit/guardian"
 	"github.com/remit-dev/remit/identity"
 	"github.com/remit-dev/remit/ledger"
 	"github.com/remit-dev/remit/ledger/sqlite"
@@ -68,6 +72,9 @@ type Config struct {
 	MaxDebt int
 	// Settle is how long upstreams may still be at work on what a server before this one sent; executor.Settle.
 	Settle time.Duration
+	// HoldOpen is how long a call of a tool that waits for people keeps its request open, where the client can do nothing
+	// else than wait; 20 s.
+	HoldOpen time.Duration
 	// Git is the git binary; found in PATH.
 	Git string
 	Log *slog.Logger
@@ -119,6 +126,8 @@ type House struct {
 	executors []*executor.Executor
 	broker    *broker.Broker
 	images    http.Handler // of registries, at /v2/
+	tools     *tools
+	toolgw    *mcp.Gateway
 	follower  *follow.Follower
 	heads     *checkpoints
 	watch     *watcher
@@ -265,7 +274,7 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 	}
 	tasks := task.Gateway{Tasks: children{h.Engine}}
 	changes := &change.Gateway{Git: h.gitgw, Push: h.gitgw, Now: time.Now}
-	uses := &secretgw.Gateway{Places: named, Answers: &secretgw.Answers{Now: time.Now}}
+	uses := &secretgw.Gateway{Places: named, Answers: &gateway.Answers{Now: time.Now}}
 	forge, err := web.New(web.Config{Prefix: prefix + "/forge", Forges: forges{ups}, Git: h.gitgw, Log: h.Log})
 	if err != nil {
 		return err
@@ -281,6 +290,13 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 	}
 	protocols := map[string]gateway.Protocol{"gateway/git": h.gitgw, "probe": gateway.Probe{}, task.Name: tasks, change.Name: changes,
 		secretgw.Name: uses, web.Name: forge, oci.Name: images, deploy.Name: deployer}
+	h.tools = &tools{engine: h.Engine, ups: ups, blobs: blobs, base: h.URL + prefix, homes: l.at("tools")}
+	answers := &gateway.Answers{Now: time.Now}
+	h.toolgw = mcp.New(mcp.Config{Prefix: prefix + "/" + mcp.Name, Base: h.URL, Servers: h.tools, Holds: h.tools, Definitions: h.tools, Ended: h.tools.Ended,
+		Answers: answers, Log: h.Log, Key: key, Hosts: h.Names, HoldOpen: h.HoldOpen})
+	protocols[mcp.Name] = h.toolgw.Orders()
+	hooks := &hook.Gateway{Holds: h.tools, Answers: &gateway.Answers{Now: time.Now}, Payload: h.Engine.NewPayload, Now: time.Now}
+	protocols[hook.Name] = hooks
 	if h.Executors == nil {
 		h.Executors = []remit.Zone{remit.ZoneSource, remit.ZoneBuild}
 		h.Engine.View(func(s *authority.State) {
@@ -293,7 +309,7 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 		name := authority.ExecutorOf(zone)
 		part := zoned{orders: orders{h.Engine}, name: name}
 		if !slices.Contains(h.Executors, zone) {
-			part.share = onlySecrets
+			part.share = onlyHere
 		}
 		h.executors = append(h.executors, &executor.Executor{Orders: part, Pipeline: pipeline(name), Protocols: protocols, Log: h.Log, Settle: h.Settle})
 	}
@@ -301,6 +317,9 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 		p := pipeline(name)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.Handle(proto, w, r) })
 	}
+	helps := assist.New(assist.Config{Authn: tokens.Authenticator(mcp.Name), Metadata: h.URL + mcp.MetadataPath + prefix + "/" + mcp.Name + "/remit", Version: version,
+		Rooms: desk{engine: h.Engine, holds: h.tools, answers: answers, tasks: tasks, asking: pipeline(task.Name)}})
+	servers := h.toolgw.Handler(pipeline(mcp.Name))
 	registry := http.NewServeMux()
 	registry.Handle(prefix+"/registry/token", images.TokenHandler(tokens.Authenticator(oci.Name)))
 	registry.Handle(prefix+"/registry/keys", images.KeysHandler())
@@ -320,6 +339,16 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 			authzen.Name:  (&authzen.Point{Authn: tokens.Authenticator(authzen.Name), Authz: authz, Base: h.URL + prefix + "/" + authzen.Name}).Handler(prefix + "/" + authzen.Name),
 			oci.Name:      http.NotFoundHandler(), // clients know a registry at the root of a host only: /v2/
 			"admission":   h.admission(),
+			mcp.Name: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == prefix+"/"+mcp.Name+"/remit" { // no upstream is called so
+					helps.ServeHTTP(w, r)
+					return
+				}
+				servers.ServeHTTP(w, r)
+			}),
+			hook.Name:     hooks.Handler(pipeline(hook.Name)),
+			guardian.Name: newGuardian(h.Org, prefix, key, tokens.Authenticator(guardian.Name), hooks.Handler(pipeline(guardian.Name)), h.Log),
+			"approve":     http.HandlerFunc(approve),
 		},
 	})
 	return nil
@@ -405,6 +434,7 @@ func (h *House) Run(ctx context.Context) error {
 	}
 	root := http.NewServeMux()
 	root.Handle("/v2/", h.images)
+	root.Handle(mcp.MetadataPath+"/", h.toolgw.Metadata())
 	root.Handle("/", h.api)
 	root.HandleFunc("GET /healthz", telemetry.Alive)
 	root.HandleFunc("GET /readyz", h.watch.t.ReadyCode)
@@ -418,6 +448,7 @@ func (h *House) Run(ctx context.Context) error {
 	}
 	h.work(ctx, failed, "broker", h.broker.Run)
 	h.work(ctx, failed, "watch", h.watch.follow)
+	h.work(ctx, failed, "tools", h.tools.watch)
 	h.work(ctx, failed, "metrics", h.watch.serve)
 	h.work(ctx, failed, "clock", h.tick)
 	h.work(ctx, failed, "checkpoints", func(ctx context.Context) error { return h.heads.run(ctx, h.Engine) })
@@ -540,6 +571,9 @@ func (h *House) Close() {
 	}
 	if h.broker != nil {
 		h.broker.Close()
+	}
+	if h.toolgw != nil {
+		h.toolgw.Close()
 	}
 	if h.gitgw != nil {
 		h.gitgw.Close()

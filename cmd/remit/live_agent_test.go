@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/launch"
 )
 
 // work is one task with a command that runs in it: a shell under remit run, told what to do line by line.
@@ -31,7 +32,7 @@ type work struct {
 const told = "@@told:"
 
 // cmdTask requests a task as whoever types, and starts a shell in it: task NAME [--confine none|home] [--env NAME=VALUE]
-// flags of remit task create…. NAME becomes a variable with the task's id. With --id T-12 the task is one that exists.
+// [--isolate [--allow-host HOST:PORT]] flags of remit task create…. NAME becomes a variable with the task's id. With --id T-12 the task is one that exists.
 func cmdTask(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: task NAME flags of remit task create …")
@@ -44,9 +45,11 @@ func cmdTask(ts *testscript.TestScript, neg bool, args []string) {
 		case "--id":
 			id = args[i+1]
 			i++
-		case "--confine", "--env":
+		case "--confine", "--env", "--allow-host":
 			run = append(run, args[i], args[i+1])
 			i++
+		case "--isolate", "--isolate=best":
+			run = append(run, args[i])
 		default:
 			create = append(create, args[i])
 		}
@@ -94,6 +97,20 @@ func cmdTask(ts *testscript.TestScript, neg bool, args []string) {
 	if code != 0 {
 		ts.Fatalf("remit run did not start its command:\n%s", said)
 	}
+}
+
+// condition knows [confine]: the kernel lets remit run hide paths from its command, [isolate]: and lets it make a sandbox,
+// and [inject]: strace can make system calls fail.
+func condition(name string) (bool, error) {
+	switch name {
+	case "confine":
+		return mayConfine(), nil
+	case "isolate":
+		return launch.Launcher{}.ProbeIsolation() == nil, nil
+	case "inject":
+		return canInject() == nil, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
 }
 
 func taskOf(ts *testscript.TestScript, args []string) *work {
@@ -234,11 +251,9 @@ func cmdRequest(ts *testscript.TestScript, neg bool, args []string) {
 
 // sendRequest reports the answer to a request.
 func sendRequest(ts *testscript.TestScript, neg bool, r *http.Request) {
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(ts.ReadFile(ts.Getenv("REMIT_CA"))))
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
-	defer transport.CloseIdleConnections()
-	answer, err := (&http.Client{Transport: transport, Timeout: patience}).Do(r)
+	client := clientOf(ts)
+	defer client.CloseIdleConnections()
+	answer, err := client.Do(r)
 	ts.Check(err)
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
@@ -247,6 +262,13 @@ func sendRequest(ts *testscript.TestScript, neg bool, r *http.Request) {
 	if (answer.StatusCode != http.StatusOK) != neg {
 		ts.Fatalf("%s %s: status %d", r.Method, r.URL, answer.StatusCode)
 	}
+}
+
+// clientOf trusts the server of a script, and nobody else.
+func clientOf(ts *testscript.TestScript) *http.Client {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(ts.ReadFile(ts.Getenv("REMIT_CA"))))
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}, Timeout: patience}
 }
 
 // declared is what is declared unless a script brings a file of the same name in declarations/.

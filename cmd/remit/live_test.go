@@ -60,6 +60,9 @@ func TestLive(t *testing.T) {
 	maps.Copy(commands, releaseCommands)
 	maps.Copy(commands, wireCommands)
 	maps.Copy(commands, crashCommands)
+	maps.Copy(commands, mcpCommands)
+	maps.Copy(commands, toolsCommands)
+	maps.Copy(commands, acsCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/live",
 		RequireUniqueNames: true,
@@ -98,6 +101,7 @@ type world struct {
 	under     []string // what the server runs under
 	pid       int      // of the newest server, also if it did not start
 	forge     *forge
+	hub       *hub
 	runtime   runtimeParts
 	raw       rawParts
 	people    map[string]string // person → key file
@@ -147,18 +151,6 @@ func setUp(e *testscript.Env, bin string) error {
 	e.Setenv("UP", upstream)
 	e.Setenv("DATA", w.data)
 	return nil
-}
-
-// condition knows [confine]: the kernel lets remit run hide paths from its command, and [inject]: strace can make system
-// calls fail.
-func condition(name string) (bool, error) {
-	if name == "inject" {
-		return canInject() == nil, nil
-	}
-	if name != "confine" {
-		return false, fmt.Errorf("unknown condition %q", name)
-	}
-	return mayConfine(), nil
 }
 
 // end kills what is left, in the order in which it would end by itself.

@@ -39,8 +39,8 @@ func (o orders) Unfinished(ctx context.Context) ([]executor.Open, error) {
 }
 
 // zoned are the orders of one executor: those of its own zone (R4d). The others do not exist for it. Values of secrets
-// never leave the server, so what is done with them is done in its process, whatever the zone: share says which part of
-// a zone's orders this executor takes.
+// never leave the server, and its tools are reached from nowhere else, so what is done with them is done in its process,
+// whatever the zone: share says which part of a zone's orders this executor takes.
 type zoned struct {
 	orders
 	name  string
@@ -51,14 +51,14 @@ type share uint8
 
 const (
 	everything share = iota
-	onlySecrets
-	noSecrets
+	onlyHere
+	notHere
 )
 
 // takes tells whether steps are of this executor's share.
 func (o zoned) takes(steps []remit.Step) bool {
-	secrets := slices.ContainsFunc(steps, func(st remit.Step) bool { return st.Resource.Type() == "secret" })
-	return o.share == everything || secrets == (o.share == onlySecrets)
+	here := slices.ContainsFunc(steps, func(st remit.Step) bool { return st.Resource.Type() == "secret" || st.Resource.Type() == "tool" })
+	return o.share == everything || here == (o.share == onlyHere)
 }
 
 // stepsOf are the steps of an access request.
@@ -70,28 +70,10 @@ func stepsOf(a *authority.Access) []remit.Step {
 	return out
 }
 
-// executorOf is who carries an access request out: the executor of the strictest zone of its steps, without effects.
-func executorOf(s *authority.State, a *authority.Access) string {
-	strict := []remit.Zone{remit.ZoneNone, remit.ZoneSource, remit.ZoneBuild, remit.ZoneControl, remit.ZoneProduction}
-	zone := 0
-	for _, f := range a.Steps {
-		if f.Step.Effect {
-			continue
-		}
-		info, _ := remit.Lookup(f.Step.Action)
-		z := info.Stage.Zone()
-		if x := s.Secrets[f.Step.Resource.Name()]; info.Stage == remit.StageSecret && x != nil && f.Step.Resource.Type() == "secret" {
-			z = x.Zone
-		}
-		zone = max(zone, slices.Index(strict, z))
-	}
-	return authority.ExecutorOf(strict[zone])
-}
-
 func (o zoned) Next(ctx context.Context, after map[remit.ID]bool) (id remit.ID, err error) {
 	err = o.engine.Wait(ctx, func(s *authority.State) bool {
 		for a := range s.OpenHolds {
-			if acc := s.Accesses[a]; acc.Status == remit.AccessMet && acc.Task != "" && !after[a] && (id == "" || a < id) && executorOf(s, acc) == o.name && o.takes(stepsOf(acc)) {
+			if acc := s.Accesses[a]; acc.Status == remit.AccessMet && acc.Task != "" && !after[a] && (id == "" || a < id) && s.Executor(acc) == o.name && o.takes(stepsOf(acc)) {
 				id = a
 			}
 		}
@@ -104,7 +86,7 @@ func (o zoned) Claim(ctx context.Context, access remit.ID) (executor.Claimed, re
 	var at remit.EntryIndex
 	own := false
 	o.engine.View(func(s *authority.State) {
-		if a := s.Accesses[access]; a != nil && (!s.OpenHolds[access] || executorOf(s, a) == o.name && o.takes(stepsOf(a))) {
+		if a := s.Accesses[access]; a != nil && (!s.OpenHolds[access] || s.Executor(a) == o.name && o.takes(stepsOf(a))) {
 			at, own = a.Decision, true
 		}
 	})
@@ -260,9 +242,9 @@ func (f *far) Next(ctx context.Context, name string, after map[remit.ID]bool) (r
 	return f.share(name).Next(ctx, after)
 }
 
-// share is all of a zone's orders but those on secrets.
+// share is all of a zone's orders but those on secrets and tools.
 func (f *far) share(name string) zoned {
-	return zoned{orders: f.orders, name: name, share: noSecrets}
+	return zoned{orders: f.orders, name: name, share: notHere}
 }
 
 func wireOrder(protocol string, o remit.Order) remit.WireOrder {

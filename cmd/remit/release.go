@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -52,6 +53,9 @@ func (a *app) within(ctx context.Context, gateway string) (*client.Client, strin
 	socket, err := a.inside()
 	if err != nil {
 		return nil, "", err
+	}
+	if strings.HasPrefix(a.getenv("REMIT_SERVER"), "http://") { // in a sandbox: the way out adds the token
+		return client.Through(socket, remit.Org(a.getenv("REMIT_ORG"))), "", nil
 	}
 	ca, err := readBounded(a.getenv("REMIT_CA"))
 	if err != nil {
@@ -112,16 +116,42 @@ production waits for a person who had no part in it.`,
 func newDelegate(a *app) *cobra.Command {
 	w := &asked{}
 	c := &cobra.Command{
-		Use:   "delegate --agent NAME --intent TEXT --repo R [--path P …]",
+		Use:   "delegate --agent NAME --intent TEXT --repo R [--path P …] [-- COMMAND [ARG …]]",
 		Short: "Inside remit run: hand a smaller part of the task to another agent",
 		Long: `Makes a child task whose grant is a strictly smaller part of this task's own: fewer repositories, actions or paths. Whatever
-the other agent may do otherwise, it may do no more than that for it, and no longer than this task lives.`,
-		Example: `  remit delegate --agent docs-coder --intent "the documentation of it" --repo forge/acme/app --path 'docs/**'`,
-		Args:    none,
+the other agent may do otherwise, it may do no more than that for it, and no longer than this task lives.
+
+With a command it is run at once as that agent, in an instance of its own, as remit run --task does with a task that was
+made before; the task is completed when the command ends, unless something of it waits for people.`,
+		Example: `  remit delegate --agent docs-coder --intent "the documentation of it" --repo forge/acme/app --path 'docs/**'
+  remit delegate --agent docs-coder --intent "the documentation of it" --repo forge/acme/app --path 'docs/**' -- claude -p "document it"`,
+		Args: afterDash,
 	}
 	w.flags(c)
-	c.RunE = func(cmd *cobra.Command, _ []string) error { return a.askFor(cmd.Context(), w, "delegate") }
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		in, err := w.request()
+		if err != nil {
+			return err
+		}
+		out, err := a.child(cmd.Context(), "delegate", in)
+		if err != nil {
+			return err
+		}
+		if len(args) == 0 || out.Task == "" {
+			return a.sayChild(out)
+		}
+		return a.runWithin(context.WithoutCancel(cmd.Context()), // signals are the command's, as with remit run
+			launch.Options{Task: out.Task, Command: args, Stdin: file(a.stdin), Stdout: file(a.stdout), Stderr: file(a.stderr)}, true)
+	}
 	return c
+}
+
+// afterDash allows arguments after -- only.
+func afterDash(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 || cmd.ArgsLenAtDash() == 0 {
+		return nil
+	}
+	return fmt.Errorf("it takes no argument such as %q but a command after --: %s", args[0], usageOf(cmd))
 }
 
 func (a *app) askFor(ctx context.Context, w *asked, verb string) error {
@@ -134,21 +164,32 @@ func (a *app) askFor(ctx context.Context, w *asked, verb string) error {
 
 // askChild asks for a child task in the name of the instance that this process is part of.
 func (a *app) askChild(ctx context.Context, verb string, in remit.ChildRequest) error {
-	c, token, err := a.within(ctx, "task")
+	out, err := a.child(ctx, verb, in)
 	if err != nil {
 		return err
+	}
+	return a.sayChild(out)
+}
+
+// child is askChild without a word; what is denied is an error.
+func (a *app) child(ctx context.Context, verb string, in remit.ChildRequest) (remit.ChildAnswer, error) {
+	c, token, err := a.within(ctx, "task")
+	if err != nil {
+		return remit.ChildAnswer{}, err
 	}
 	out, err := c.AskChild(ctx, token, verb, in)
 	if err != nil {
-		return err
+		return out, err
 	}
-	decision := out.Decision
-	if decision == nil {
-		decision = out.Deploy
+	if d := cmp.Or(out.Decision, out.Deploy); d != nil && d.Verdict == remit.Deny {
+		return out, remit.Errorf(d.Code, "%s", d.Sentence)
 	}
-	if decision != nil && decision.Verdict == remit.Deny {
-		return remit.Errorf(decision.Code, "%s", decision.Sentence)
-	}
+	return out, nil
+}
+
+// sayChild prints what came of it, and ends with a code of its own where people have to decide first.
+func (a *app) sayChild(out remit.ChildAnswer) error {
+	decision := cmp.Or(out.Decision, out.Deploy)
 	if err := a.print(out, func() {
 		if out.Task != "" {
 			a.printf("task %s is made\n", visible(string(out.Task)))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/launch"
+	"github.com/remit-dev/remit/launch/agents"
 )
 
 // afterwards bounds what is said to the server once the command has ended.
@@ -18,8 +20,8 @@ const afterwards = time.Minute
 
 func newRun(a *app) *cobra.Command {
 	w := wanted{}
-	var task, confine string
-	var env []string
+	var task, confine, isolate, agent string
+	var env, allow []string
 	c := &cobra.Command{
 		Use:   "run [--task TASK | --agent NAME --intent TEXT --repo R …] -- COMMAND [ARG …]",
 		Short: "Run a command inside its remit",
@@ -27,11 +29,21 @@ func newRun(a *app) *cobra.Command {
 yours. Your keys, tokens and agent sockets are taken out of its environment and, where the kernel allows it, out of its
 sight. git inside it goes through Remit without any set-up.
 
+Claude Code, Codex, Gemini CLI, GitHub Copilot CLI and opencode are recognised and set up for this run only: MCP servers
+come from Remit, and where the agent has hooks, Remit's judges its shell commands, file edits and web fetches before they
+happen. A hook is an early denial with a good reason, not a wall; the wall is that the agent has no credential, and with
+--isolate a sandbox out of which it reaches nothing but Remit and its model.
+
 Without --task a task is made from --agent, --intent and the flags of remit task create, and completed when the command
-ends, unless something of it waits for people. The exit code is the command's own; 125 if Remit could not start it.`,
+ends, unless something of it waits for people. The exit code is the command's own; 125 if Remit could not start it.
+
+Inside remit run an agent starts its sub-agents so, with no person's key: --task names what it handed on with remit
+delegate. The sub-agent has an instance and tokens of its own, which are good for what was handed on and for no more, within
+its parent's confinement; it ends with its parent, at most 16 run at a time, and inside --isolate there are none.`,
 		Example: `  remit run --agent coder --intent "fix the rounding (#12)" --repo forge/acme/payments -- claude
   remit run --task T-12 -- make test
-  remit run --task T-12 --confine home --env GRADLE_OPTS -- codex`,
+  remit run --task T-12 --isolate -- codex
+  remit run --task T-12 --confine home --env GRADLE_OPTS -- gradle build`,
 		Args: someCommand,
 	}
 	c.Flags().SetInterspersed(false)
@@ -39,7 +51,22 @@ ends, unless something of it waits for people. The exit code is the command's ow
 	c.Flags().StringVar(&task, "task", "", "task to run in, made before")
 	c.Flags().StringVar(&confine, "confine", "", "none hides nothing; home fails where paths cannot be hidden; by default what can be had")
 	c.Flags().StringArrayVar(&env, "env", nil, "variable to pass on although it looks like a credential, NAME or NAME=VALUE (repeatable); the task is then marked")
+	c.Flags().StringVar(&isolate, "isolate", "", "run it in a sandbox: yes fails where there can be none; best takes what can be had")
+	c.Flags().Lookup("isolate").NoOptDefVal = string(launch.IsolateYes)
+	c.Flags().StringArrayVar(&allow, "allow-host", nil, "HOST:PORT that a sandbox may reach besides Remit and the agent's model (repeatable)")
+	c.Flags().StringVar(&agent, "agent-setup", "", "which agent the command is, "+strings.Join(agents.Names(), ", ")+", or none; by default it is recognised")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		switch i := launch.Isolation(isolate); {
+		case i != launch.IsolateNo && i != launch.IsolateYes && i != launch.IsolateBest:
+			return usagef("--isolate is yes or best, not %q", isolate)
+		case i != launch.IsolateNo && confine != "":
+			return usagef("--isolate confines more than --confine can; give one of them")
+		case i == launch.IsolateNo && len(allow) > 0:
+			return usagef("--allow-host goes with --isolate; without it every host can be reached")
+		}
+		if _, known := agents.Named(agent); agent != "" && agent != launch.NoAgent && !known {
+			return usagef("--agent-setup is %s or none, not %q", strings.Join(agents.Names(), ", "), agent)
+		}
 		switch remit.Confinement(confine) {
 		case "", remit.ConfineNone, remit.ConfineHome:
 		default:
@@ -55,12 +82,20 @@ ends, unless something of it waits for people. The exit code is the command's ow
 			return usagef("--task names a task that exists; the flags that describe a new one do not go with it")
 		}
 		ctx := context.WithoutCancel(cmd.Context()) // signals are the command's: the launcher passes them on
+		options := launch.Options{Task: remit.ID(task), Command: args, Pass: env, Confinement: remit.Confinement(confine),
+			Isolate: launch.Isolation(isolate), Allow: allow, Agent: agent, Stdin: file(a.stdin), Stdout: file(a.stdout), Stderr: file(a.stderr)}
+		if _, err := a.inside(); err == nil {
+			return a.runWithin(ctx, options, false)
+		}
 		s, err := a.connect(ctx)
 		if err != nil {
 			return err
 		}
 		var t remit.TaskView
 		if task == "" {
+			if err := w.withTools(ctx, s.Client, &request); err != nil {
+				return err
+			}
 			t, err = s.CreateTask(ctx, request)
 		} else {
 			t, err = s.Task(ctx, remit.ID(task))
@@ -75,8 +110,8 @@ ends, unless something of it waits for people. The exit code is the command's ow
 		}
 		a.notef("remit: task %s for %s, until %s%s", visible(string(t.ID)), visible(t.Agent), stamp(t.Deadline), where)
 		l := launch.Launcher{Session: s.Session(), Say: a.stderr, Sole: true}
-		code, err := l.Run(ctx, launch.Options{Task: t.ID, Command: args, Pass: env, Confinement: remit.Confinement(confine),
-			Hide: a.secrets(s.profile), Stdin: file(a.stdin), Stdout: file(a.stdout), Stderr: file(a.stderr)})
+		options.Task, options.Hide = t.ID, a.secrets(s.profile)
+		code, err := l.Run(ctx, options)
 		if err != nil {
 			a.fail(err)
 		}
@@ -88,10 +123,44 @@ ends, unless something of it waits for people. The exit code is the command's ow
 	return c
 }
 
+// runWithin runs a sub-agent's command in the name of the instance that this process is part of. complete: its task was made
+// for this command, and ends with it, unless something of it waits for people.
+func (a *app) runWithin(ctx context.Context, o launch.Options, complete bool) error {
+	if o.Task == "" {
+		return usagef("inside remit run, --task names what was handed on with remit delegate; only a person makes a task of its own")
+	}
+	socket, err := a.inside()
+	if err != nil {
+		return err
+	}
+	outer, err := launch.NewOuter(socket)
+	if err != nil {
+		return err
+	}
+	a.notef("remit: task %s, handed on by instance %s", visible(string(o.Task)), visible(a.getenv("REMIT_INSTANCE")))
+	// Where the kernel lets the sub-agent be confined in turn, the files of its parent's instance are out of its sight.
+	o.Hide = append(a.secrets(profile{}), filepath.Dir(socket))
+	if complete {
+		o.Done = func(int) error {
+			ctx, cancel := context.WithTimeout(ctx, afterwards)
+			defer cancel()
+			if err := outer.CompleteTask(ctx, o.Task); err != nil {
+				return fmt.Errorf("task %s is not ended: %w", o.Task, err)
+			}
+			return nil
+		}
+	}
+	code, err := launch.Launcher{Session: outer, Say: a.stderr, Sole: true}.Run(ctx, o)
+	if err != nil {
+		a.fail(err)
+	}
+	return exitCode(code)
+}
+
 // given tells whether any flag describes a new task.
 func (w *wanted) given() bool {
 	return w.agent != "" || w.intent != "" || w.life != 0 || w.maxCommits != 0 || w.maxBytes != 0 ||
-		len(w.repos)+len(w.resources)+len(w.actions)+len(w.refs)+len(w.paths)+len(w.envelopePaths) > 0
+		len(w.repos)+len(w.resources)+len(w.tools)+len(w.actions)+len(w.refs)+len(w.paths)+len(w.envelopePaths) > 0
 }
 
 // secrets are what of this person's own lies outside the paths that the launcher knows: sessions and the key.
@@ -103,7 +172,7 @@ func (a *app) secrets(p profile) []string {
 	if config, err := a.configFile(); err == nil {
 		hide = append(hide, filepath.Dir(config))
 	}
-	if key, err := filepath.Abs(strings.TrimSuffix(p.Key, ".pub")); err == nil {
+	if key, err := filepath.Abs(strings.TrimSuffix(p.Key, ".pub")); err == nil && p.Key != "" {
 		hide = append(hide, key)
 	}
 	return hide

@@ -10,12 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/client"
 )
 
 // wanted is what a task asks for, as flags say it; task create and run share it.
 type wanted struct {
 	agent, intent        string
 	repos, resources     []string
+	tools                []string
 	actions, refs, paths []string
 	envelopePaths        []string
 	maxCommits           int
@@ -30,7 +32,8 @@ func (w *wanted) flags(c *cobra.Command) {
 	f.StringVar(&w.intent, "intent", "", "what it is to do, in your words; approvers read it")
 	f.StringArrayVar(&w.repos, "repo", nil, "repository it is about, UPSTREAM/PATH (repeatable)")
 	f.StringArrayVar(&w.resources, "resource", nil, "other resource or pattern, TYPE:NAME (repeatable; needs --action)")
-	f.StringArrayVar(&w.actions, "action", nil, "catalogue action it may take (repeatable); with --repo alone: source.read and source.push")
+	f.StringArrayVar(&w.tools, "tool", nil, "tool or pattern it may use, SERVER/TOOL, such as github/** (repeatable); by default those that the agent is entitled to")
+	f.StringArrayVar(&w.actions, "action", nil, "catalogue action it may take (repeatable); with --repo or --tool alone: reading, pushing, its issues and its tools")
 	f.StringArrayVar(&w.refs, "ref", nil, "ref or pattern it may push to (repeatable); by default its own branches")
 	f.StringArrayVar(&w.paths, "path", nil, "path or pattern it may change (repeatable); by default all")
 	f.StringArrayVar(&w.envelopePaths, "envelope-path", nil, "path that the intent means (repeatable); a change elsewhere waits for a person")
@@ -103,6 +106,64 @@ func (w *wanted) request() (remit.TaskRequest, error) {
 		return r, err
 	}
 	return r, nil
+}
+
+// withTools adds to a task that is described by its repositories or tools alone what goes with them: the issues of the
+// repositories, and of the tools that its agent is entitled to all, or those that --tool names.
+func (w *wanted) withTools(ctx context.Context, c *client.Client, r *remit.TaskRequest) error {
+	if len(w.actions) > 0 || len(r.Scope)+len(w.tools) == 0 {
+		return nil
+	}
+	agent, err := c.Agent(ctx, w.agent)
+	if err != nil {
+		return err
+	}
+	var asked []remit.Pattern
+	for _, t := range w.tools {
+		p, err := remit.ParsePattern("tool:" + strings.TrimPrefix(t, "tool:"))
+		if err != nil {
+			return usagef("--tool %w", err)
+		}
+		asked = append(asked, p)
+	}
+	for _, e := range agent.Entitlements {
+		var tools, issues remit.Scope
+		for _, act := range e.Actions {
+			switch info, _ := remit.Lookup(act); {
+			case info.Stage == remit.StageTool:
+				tools.Actions = append(tools.Actions, act)
+			case info.Stage == remit.StagePlan && info.Resource == "repo":
+				issues.Actions = append(issues.Actions, act)
+			}
+		}
+		for _, p := range e.Resources {
+			if remit.Resource(p).Type() != "tool" {
+				for _, repo := range w.repos {
+					if q := remit.Pattern("repo:" + strings.TrimPrefix(repo, "repo:")); p.Contains(q) {
+						issues.Resources = append(issues.Resources, q)
+					}
+				}
+				continue
+			}
+			if asked == nil {
+				tools.Resources = append(tools.Resources, p)
+			}
+			for _, q := range asked {
+				switch {
+				case p.Contains(q):
+					tools.Resources = append(tools.Resources, q)
+				case q.Contains(p):
+					tools.Resources = append(tools.Resources, p)
+				}
+			}
+		}
+		for _, s := range []remit.Scope{tools, issues} {
+			if len(s.Actions) > 0 && len(s.Resources) > 0 {
+				r.Scope = append(r.Scope, s)
+			}
+		}
+	}
+	return nil
 }
 
 // byType is one scope for each type of resource, with the actions that act on it: repositories and artifacts are asked
@@ -184,6 +245,9 @@ with --strict there is no task then.`,
 			r.Strict = strict
 			s, err := a.connect(cmd.Context())
 			if err != nil {
+				return err
+			}
+			if err := w.withTools(cmd.Context(), s.Client, &r); err != nil {
 				return err
 			}
 			t, err := s.CreateTask(cmd.Context(), r)

@@ -52,10 +52,10 @@ type Places interface {
 // Valued is a credential that knows the secret's value; the leases of secrets do.
 type Valued interface{ Value() ([]byte, error) }
 
-// Gateway is the protocol. Its answers to approved orders are kept in memory, for AnswerLife.
+// Gateway is the protocol. Its answers to approved orders are kept in memory, for gateway.AnswerLife.
 type Gateway struct {
 	Places  Places
-	Answers *Answers
+	Answers *gateway.Answers
 }
 
 // order is a request that is to be made with a secret, as it is stored.
@@ -180,22 +180,22 @@ func (g *Gateway) Forward(ctx context.Context, ord remit.Order, cred gateway.Cre
 		e := gateway.AsError(remit.Internal, err)
 		return gateway.Result{Outcome: remit.NotApplied, Code: e.Code, Receipt: []byte(e.Sentence)}
 	}
-	a := answer{status: http.StatusOK, contentType: "application/octet-stream", body: value}
+	a := gateway.Answer{Status: http.StatusOK, ContentType: "application/octet-stream", Body: value}
 	res := gateway.Result{Outcome: remit.Done, Receipt: []byte("the value was handed over")}
 	if o.Method != "" {
 		a, res = g.send(ctx, o, value)
 	}
 	if w != nil {
-		a.write(w)
+		write(w, a)
 		return res
 	}
-	g.Answers.keep(ord.Caller.Task, ord.Body, a)
+	g.Answers.Keep(ord.Caller.Task, remit.Hash(ord.Body), a)
 	return res
 }
 
 // send makes the request. What comes back is searched for the value in the forms that servers echo.
-func (g *Gateway) send(ctx context.Context, o order, value []byte) (answer, gateway.Result) {
-	unsent := func(code remit.Code, why string) (answer, gateway.Result) {
+func (g *Gateway) send(ctx context.Context, o order, value []byte) (gateway.Answer, gateway.Result) {
+	unsent := func(code remit.Code, why string) (gateway.Answer, gateway.Result) {
 		return problem(code, why), gateway.Result{Outcome: remit.NotApplied, Code: code, Receipt: []byte(why)}
 	}
 	place, err := g.Places.Place(ctx, o.Name)
@@ -222,11 +222,11 @@ func (g *Gateway) send(ctx context.Context, o order, value []byte) (answer, gate
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer+1))
-	a := answer{status: resp.StatusCode, contentType: string(Scrub([]byte(resp.Header.Get("Content-Type")), o.Name, value)), body: Scrub(body, o.Name, value)}
+	a := gateway.Answer{Status: resp.StatusCode, ContentType: string(Scrub([]byte(resp.Header.Get("Content-Type")), o.Name, value)), Body: Scrub(body, o.Name, value)}
 	if err != nil || len(body) > MaxAnswer {
 		a = problem(remit.TooLarge, fmt.Sprintf("the answer is longer than %d bytes, or was cut off; the request was made", MaxAnswer))
 	}
-	return a, gateway.Result{Outcome: remit.Done, Receipt: fmt.Appendf(nil, "HTTP %d, %d bytes, SHA-256 %s", resp.StatusCode, len(a.body), remit.Hash(a.body))}
+	return a, gateway.Result{Outcome: remit.Done, Receipt: fmt.Appendf(nil, "HTTP %d, %d bytes, SHA-256 %s", resp.StatusCode, len(a.Body), remit.Hash(a.Body))}
 }
 
 // shortest is the shortest value that is searched for: shorter ones stand in anything.
@@ -252,12 +252,12 @@ func (*Gateway) Refuse(w http.ResponseWriter, _ *http.Request, d remit.Decision)
 	if err != nil {
 		return
 	}
-	answer{status: d.Code.Info().HTTP, contentType: "application/json", body: b}.write(w)
+	write(w, gateway.Answer{Status: d.Code.Info().HTTP, ContentType: "application/json", Body: b})
 }
 
 // Fail answers with the problem.
 func (*Gateway) Fail(w http.ResponseWriter, _ *http.Request, e *remit.Error) {
-	problem(e.Code, e.Sentence).write(w)
+	write(w, problem(e.Code, e.Sentence))
 }
 
 // Reconcile: what was sent cannot be asked for again.

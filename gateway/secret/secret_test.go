@@ -59,7 +59,7 @@ func newHouse(t *testing.T, answer http.HandlerFunc) *house {
 	t.Cleanup(h.up.Close)
 	p := places{"pay/api": {Sender: remit.Sender{Location: h.up.URL + "/v2/"}, Transport: h.up.Client().Transport},
 		"key": {Sender: remit.Sender{Location: h.up.URL, Header: "x-api-key"}, Transport: h.up.Client().Transport}}
-	h.Gateway = &secret.Gateway{Places: p, Answers: &secret.Answers{Now: func() time.Time { return h.now }}}
+	h.Gateway = &secret.Gateway{Places: p, Answers: &gateway.Answers{Now: func() time.Time { return h.now }}}
 	return h
 }
 
@@ -257,7 +257,7 @@ func TestAnApprovedAnswerIsCollectedOnceByItsOwnTask(t *testing.T) {
 		t.Fatalf("it is collected twice: %d", w.Code)
 	}
 	keep()
-	h.now = h.now.Add(secret.AnswerLife)
+	h.now = h.now.Add(gateway.AnswerLife)
 	if w := collect("T-7", get()); w.Code != 404 {
 		t.Fatalf("it is collected after its time: %d", w.Code)
 	}

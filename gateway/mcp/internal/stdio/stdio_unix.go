@@ -1,0 +1,10 @@
+//go:build unix && !linux
+
+package stdio
+
+import "syscall"
+
+// attributes: a group of its own, so that what it starts can be ended with it.
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+func signalGroup(pid int, s syscall.Signal) { _ = syscall.Kill(-pid, s) } // it is gone: that is what was wanted
