@@ -61,6 +61,10 @@ func TestTask(t *testing.T) {
 			w.apply(without("p-tom"))
 			w.refuse(&authority.CreateTask{By: "p-tom", Agent: "merger"}, remit.UnknownPrincipal, "declared person")
 		}},
+		{"no task is requested of an agent whose owner has left", func(t *testing.T, w *world) {
+			w.must(&authority.Kill{By: "p-ada", What: "person", ID: "p-mia"})
+			w.refuse(&authority.CreateTask{By: "p-noa", Agent: "coder"}, remit.NotLive, "its owner has left")
+		}},
 		{"its limits are checked", func(t *testing.T, w *world) {
 			for _, c := range []authority.CreateTask{
 				{For: int64(time.Second - 1)}, {For: int64(24*time.Hour + 1)},
