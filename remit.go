@@ -161,7 +161,7 @@ const (
 	ConfineNone    Confinement = "none"    // same uid, nothing hidden
 	ConfineHome    Confinement = "home"    // listed credential paths are hidden by a mount namespace
 	ConfineUID     Confinement = "uid"     // another uid
-	ConfineSandbox Confinement = "sandbox" // another uid and no network but Remit
+	ConfineSandbox Confinement = "sandbox" // namespaces of its own: no network but Remit, nothing written but the work tree
 	ConfineHost    Confinement = "host"    // another host
 )
 
