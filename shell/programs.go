@@ -67,6 +67,9 @@ var tools = map[string]tool{
 	"sed": {class: Read, judge: sedScript, spec: `-nErsuz -e: -i? --quiet --silent --regexp-extended --expression= --separate --unbuffered --null-data --in-place? --posix`},
 	"awk": {class: Read, judge: awkScript, spec: "-F: -v:"}, "gawk": {class: Read, judge: awkScript, spec: "-F: -v:"}, "mawk": {class: Read, judge: awkScript, spec: "-F: -v:"},
 
+	// Remit's own commands that wait and explain; those that act are privileged.
+	"remit": {class: Read, judge: firstOf("wait", "why", "version", "!"), spec: "--timeout="},
+
 	"mkdir": {class: Write, judge: writesAll, spec: "-pv -m: --parents --verbose --mode="}, "rmdir": {class: Write, judge: writesAll, spec: "-pv --parents --verbose"},
 	"touch": {class: Write, judge: writesAll, spec: "-acmh -dt: --no-create --date="},
 	"rm":    {class: Write, judge: writesAll, spec: "-rRfvdiI --recursive --force --verbose --dir --interactive? --one-file-system"},

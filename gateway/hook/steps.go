@@ -87,6 +87,19 @@ func (c *call) judge() (finding, error) {
 	return f, nil
 }
 
+// exported are the variables by which the launcher tells a command where it may push and what its task is. Their values
+// are refs and ids: one word each, no option, no path. Which one it is changes nothing of what the command is, so another
+// of the same shape stands in for it.
+func exported(name string) (value string, ok bool) {
+	switch name {
+	case "REMIT_BRANCH":
+		return "refs/heads/remit/T", true
+	case "REMIT_TASK":
+		return "T", true
+	}
+	return "", false
+}
+
 func (f *finding) shell(c *call) error {
 	if len(c.command) > maxCommand {
 		return remit.Errorf(remit.TooLargeToJudge, "the command has %d bytes, and at most %d are judged; write a file with the tool for that, and run it", len(c.command), maxCommand)
@@ -102,7 +115,7 @@ func (f *finding) shell(c *call) error {
 	if oddPath(at.dir) || oddPath(at.tree) {
 		f.because("odd-path")
 	}
-	found := sh.Classify(c.command, sh.Options{Dialect: dialect, Dir: at.dir, Home: at.home, Tree: at.tree})
+	found := sh.Classify(c.command, sh.Options{Dialect: dialect, Dir: at.dir, Home: at.home, Tree: at.tree, Env: exported})
 	strict := len(f.why) > 0
 	f.because(found.Why...)
 	run := make([]string, 0, len(found.Programs))
