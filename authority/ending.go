@@ -43,10 +43,13 @@ func (e *ending) hold(id remit.ID, why remit.Code) {
 func (e *ending) instance(id remit.ID) { e.once(id, &remit.InstanceEnded{Instance: id}) }
 
 // task ends a task and its descendants, with their holds and instances. What there is no room for dies with the task
-// all the same, and is swept.
+// all the same, and is swept. What was killed before ends as killed, whatever else ends it meanwhile.
 func (e *ending) task(id remit.ID, status remit.TaskStatus) {
 	if e.done[id] {
 		return
+	}
+	if _, killed := e.s.killed(e.s.Tasks[id]); killed {
+		status = remit.TaskKilled
 	}
 	e.rest(id, status)
 	e.once(id, &remit.TaskEnded{Task: id, Status: status, By: e.by})
@@ -147,6 +150,18 @@ func (e *ending) idle(task, closed remit.ID) {
 	e.task(task, remit.TaskCompleted)
 }
 
+// killed tells whether a task rests on an agent or a person that was ended after it was made, and by whom.
+func (s *State) killed(t *Task) (by remit.ID, ok bool) {
+	agent, requester := s.Agents[t.Agent], s.People[t.Requester]
+	switch {
+	case s.dead(t.Entry, agent.Ended):
+		return agent.Ended.By, true
+	case requester == nil, s.dead(t.Entry, requester.Ended):
+		return requester.Ended.By, true
+	}
+	return "", false
+}
+
 // fate is how a task ends that is no longer alive at t, and by whom: as what is above it, killed, or expired. Empty: it
 // is alive (R2).
 func (s *State) fate(t *Task, now int64) (remit.TaskStatus, remit.ID) {
@@ -158,13 +173,10 @@ func (s *State) fate(t *Task, now int64) (remit.TaskStatus, remit.ID) {
 			return status, by
 		}
 	}
-	agent, requester := s.Agents[t.Agent], s.People[t.Requester]
-	switch {
-	case s.dead(t.Entry, agent.Ended):
-		return remit.TaskKilled, agent.Ended.By
-	case requester == nil, s.dead(t.Entry, requester.Ended):
-		return remit.TaskKilled, requester.Ended.By
-	case now >= t.Deadline, !s.agentLive(t.Agent, now), !s.personLive(t.Requester):
+	if by, killed := s.killed(t); killed {
+		return remit.TaskKilled, by
+	}
+	if now >= t.Deadline || !s.agentLive(t.Agent, now) || !s.personLive(t.Requester) {
 		return remit.TaskExpired, ""
 	}
 	return "", ""

@@ -3,11 +3,11 @@ package authority_test
 // mutants are the compiled rules with one of them removed, loosened or halved. Each must make the tests fail.
 var mutants = []mutant{
 	{"ending.go", "R2: a task ends at its deadline",
-		"case now >= t.Deadline, ", "case "},
+		"if now >= t.Deadline || ", "if "},
 	{"ending.go", "R2: at, not after",
-		"case now >= t.Deadline, ", "case now > t.Deadline, "},
+		"if now >= t.Deadline || ", "if now > t.Deadline || "},
 	{"ending.go", "R2: agent of the task",
-		"!s.agentLive(t.Agent, now), ", ""},
+		"!s.agentLive(t.Agent, now) || ", ""},
 	{"state.go", "R2: status of the task",
 		"if !s.LiveTasks[id] {\n\t\treturn false", "if s.Tasks[id] == nil {\n\t\treturn false"},
 	{"state.go", "R2: agent active",

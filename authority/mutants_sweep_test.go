@@ -8,6 +8,7 @@ var sweepMutants = []mutant{
 	{"ending.go", "sweep: what an ended person had is dead", "s.dead(t.Entry, requester.Ended):", "false:"},
 	{"ending.go", "sweep: children die with their parent", "if !s.LiveTasks[parent.ID] {", "if false {"},
 	{"ending.go", "sweep: and with what ends that", "status, by := s.fate(parent, now); status != \"\"", "status, by := s.fate(parent, now); false"},
+	{"ending.go", "sweep: killed before all else", "if _, killed := e.s.killed(e.s.Tasks[id]); killed {", "if false {"},
 	{"ending.go", "sweep: the rest of what ended", "end.rest(id, s.Tasks[id].Status)", "_ = id"},
 	{"ending.go", "sweep: requests of who ended", "case !s.since(a.asker(), a.Entry):", "case false:"},
 	{"ending.go", "sweep: instances of who ended", "end.each(instances, end.instance)", "_ = instances"},

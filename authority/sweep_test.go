@@ -284,3 +284,34 @@ func TestSweep(t *testing.T) {
 		w.replay()
 	})
 }
+
+// TestKilledBeforeAllElse: whichever end of a task is written down first, one that rests on what was killed ends as
+// killed: when its parent is completed, when that has expired, and when both are left to the Tick.
+func TestKilledBeforeAllElse(t *testing.T) {
+	defer authority.SetEnds(1, 1)()
+	for name, end := range map[string]func(*world, remit.ID){
+		"its parent is completed": func(w *world, parent remit.ID) {
+			w.must(&authority.EndTask{By: "p-mia", Task: parent, Status: remit.TaskCompleted, DropHolds: true})
+		},
+		"its parent has expired": func(w *world, _ remit.ID) { w.later(25 * time.Hour) },
+		"nothing else":           func(*world, remit.ID) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := related(t)
+			parent := w.task("planner", "p-mia")
+			var children []remit.ID
+			for range 4 {
+				children = append(children, w.made(request(parent, wants("helper", "source.push", "repo:forge/acme/payments"))).ID)
+			}
+			w.must(&authority.Kill{By: "p-ada", What: "agent", ID: "helper"})
+			end(w, parent.Task)
+			w.sweep()
+			for _, id := range children {
+				if got := w.s.Tasks[id].Status; got != remit.TaskKilled {
+					t.Errorf("%s is %s", id, got)
+				}
+			}
+			w.replay()
+		})
+	}
+}

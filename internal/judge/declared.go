@@ -121,7 +121,7 @@ func (j *Judge) declared(n int, event remit.Event) string {
 			return "control: a person is killed by somebody who is no administrator"
 		}
 		j.killed[e.Person] = true
-		j.leaves(n, e.Person)
+		j.leaves(n, e.Person, e.By)
 		note("person/"+string(e.Person), e.By)
 	case *remit.GroupDeclared:
 		j.groups[e.Name] = e.Members
@@ -165,15 +165,16 @@ func (j *Judge) declared(n int, event remit.Event) string {
 			return "control: an agent is changed by somebody who neither owns it nor is an administrator"
 		}
 		if a.status = e.Status; a.status != remit.AgentActive {
-			a.cut = n
+			a.cut, a.cutBy = n, e.By
 		}
 		note("agent/"+e.Agent, e.By)
 	case *remit.Removed:
 		switch e.What {
 		case "person":
-			j.leaves(n, remit.ID(e.Name))
+			j.leaves(n, remit.ID(e.Name), e.By)
 		case "agent":
-			j.agents[e.Name].status, j.agents[e.Name].cut = remit.AgentRetired, n
+			a := j.agents[e.Name]
+			a.status, a.cut, a.cutBy = remit.AgentRetired, n, e.By
 		case "group":
 			j.groups[e.Name] = nil
 		case "secret":
@@ -189,11 +190,11 @@ func (j *Judge) declared(n int, event remit.Event) string {
 }
 
 // leaves ends a person, and for good all that rests on them so far.
-func (j *Judge) leaves(n int, p remit.ID) {
-	j.dead[p], j.cut[p] = true, n
+func (j *Judge) leaves(n int, p, by remit.ID) {
+	j.dead[p], j.cut[p], j.cutBy[p] = true, n, by
 	for _, a := range j.agents {
 		if a.Owner == p {
-			a.cut = n
+			a.cut, a.cutBy = n, by
 		}
 	}
 }
@@ -259,7 +260,11 @@ func (j *Judge) ended(e *remit.TaskEnded) string {
 	t := j.tasks[e.Task]
 	t.ended = true
 	may := e.By == "" || j.admin(e.By) || e.Status != remit.TaskKilled && e.Status != remit.TaskCancelled
-	j.up(t, func(t *task) { may = may || e.By == t.Requester || e.By == j.agents[t.Agent].Owner })
+	j.up(t, func(t *task) {
+		a := j.agents[t.Agent]
+		may = may || e.By == t.Requester || e.By == a.Owner ||
+			t.entry < a.cut && e.By == a.cutBy || t.entry < j.cut[t.Requester] && e.By == j.cutBy[t.Requester] // who ended what it rests on
+	})
 	if !may {
 		return "control: a task is ended by somebody who has no part in it"
 	}

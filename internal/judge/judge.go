@@ -36,6 +36,7 @@ type Judge struct {
 	ids      map[remit.ID]bool // that were ever given
 	dead     map[remit.ID]bool // people who were killed or removed
 	cut      map[remit.ID]int  // the entry by which they were, the last time
+	cutBy    map[remit.ID]remit.ID
 	killed   map[remit.ID]bool // those of them who do not come back
 	forked   int               // the entry by which the log went on from a backup, the last time
 	keys     map[remit.ID][]remit.Key
@@ -74,6 +75,7 @@ type (
 		status remit.AgentStatus
 		owners []change
 		cut    int // the entry that ended it, or its owner, the last time
+		cutBy  remit.ID
 	}
 	task struct {
 		remit.TaskCreated
@@ -115,7 +117,7 @@ type (
 
 // New has read nothing yet.
 func New() *Judge {
-	return &Judge{ids: map[remit.ID]bool{}, dead: map[remit.ID]bool{}, cut: map[remit.ID]int{}, killed: map[remit.ID]bool{}, keys: map[remit.ID][]remit.Key{}, groups: map[string][]remit.ID{}, agents: map[string]*agent{},
+	return &Judge{ids: map[remit.ID]bool{}, dead: map[remit.ID]bool{}, cut: map[remit.ID]int{}, cutBy: map[remit.ID]remit.ID{}, killed: map[remit.ID]bool{}, keys: map[remit.ID][]remit.Key{}, groups: map[string][]remit.ID{}, agents: map[string]*agent{},
 		repos: map[string]remit.RepositoryDeclared{}, envs: map[string]remit.EnvironmentDeclared{}, tasks: map[remit.ID]*task{},
 		runs: map[remit.ID]remit.InstanceStarted{}, launched: map[remit.ID]int{}, access: map[remit.ID]*access{}, permits: map[remit.ID]*permit{}, tries: map[remit.ID]*permit{},
 		pushes: map[remit.EntryIndex]push{}, denials: map[remit.EntryIndex]bool{}, changed: map[string][]change{}, zones: map[string]map[remit.Zone]bool{}, chain: newChain(),
