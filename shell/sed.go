@@ -139,8 +139,10 @@ func (s *sedScanner) substitution(flags bool) bool {
 		return false
 	}
 	s.rest = s.rest[1:]
-	if !s.until(delim) || !s.until(delim) {
-		return false
+	for range 2 { // what is replaced, and by what
+		if !s.until(delim) {
+			return false
+		}
 	}
 	if flags {
 		s.rest = strings.TrimLeft(s.rest, "gpiIm0123456789")

@@ -196,12 +196,13 @@ func (o *office) approve(id remit.ID) gateway.Result {
 	r, ok := o.payloads[id]
 	o.mu.Unlock()
 	if !ok {
-		o.t.Fatalf("there is no request %s", id)
+		o.t.Errorf("there is no request %s", id) // not Fatal: it also runs beside the test
+		return gateway.Result{}
 	}
 	o.set(id, remit.AccessReserved)
 	res, err := o.pipe.Complete(o.t.Context(), o.gw.Orders(), remit.Permit{}, remit.Order{Caller: r.Caller, Steps: r.Steps, Body: r.Order}, nil)
 	if err != nil {
-		o.t.Fatal(err)
+		o.t.Error(err)
 	}
 	o.set(id, remit.AccessUsed)
 	return res

@@ -48,6 +48,7 @@ func sdkServer(requests bool) *sdk.Server {
 	})
 	if requests {
 		sdk.AddTool(s, &sdk.Tool{Name: "sample"}, func(ctx context.Context, r *sdk.CallToolRequest, _ in) (*sdk.CallToolResult, any, error) {
+			//lint:ignore SA1019 servers of the versions before 2026-07-28 ask their clients so
 			got, err := r.Session.CreateMessage(ctx, &sdk.CreateMessageParams{MaxTokens: 10, Messages: []*sdk.SamplingMessage{{Role: "user", Content: &sdk.TextContent{Text: "what is it?"}}}})
 			if err != nil {
 				return text("refused: " + err.Error()), nil, nil
@@ -62,6 +63,7 @@ func sdkServer(requests bool) *sdk.Server {
 			return text(fmt.Sprint(got.Action, got.Content)), nil, nil
 		})
 		sdk.AddTool(s, &sdk.Tool{Name: "roots"}, func(ctx context.Context, r *sdk.CallToolRequest, _ in) (*sdk.CallToolResult, any, error) {
+			//lint:ignore SA1019 servers of the versions before 2026-07-28 ask their clients so
 			got, err := r.Session.ListRoots(ctx, nil)
 			if err != nil {
 				return text("refused: " + err.Error()), nil, nil
@@ -99,7 +101,9 @@ func overHTTP(url string) sdk.Transport {
 func newClient(t *testing.T, transport sdk.Transport, notify func(string)) *sdk.ClientSession {
 	t.Helper()
 	c := sdk.NewClient(&sdk.Implementation{Name: "someone", Version: "1"}, &sdk.ClientOptions{
+		//lint:ignore SA1019 servers of the versions before 2026-07-28 ask their clients so
 		CreateMessageHandler: func(_ context.Context, r *sdk.CreateMessageRequest) (*sdk.CreateMessageResult, error) {
+			//lint:ignore SA1019 servers of the versions before 2026-07-28 ask their clients so
 			return &sdk.CreateMessageResult{Role: "assistant", Model: "m", Content: &sdk.TextContent{Text: "sampled " + r.Params.Messages[0].Content.(*sdk.TextContent).Text}}, nil
 		},
 		ElicitationHandler: func(context.Context, *sdk.ElicitRequest) (*sdk.ElicitResult, error) {
@@ -109,6 +113,7 @@ func newClient(t *testing.T, transport sdk.Transport, notify func(string)) *sdk.
 			notify(fmt.Sprint("progress ", r.Params.Progress))
 		},
 	})
+	//lint:ignore SA1019 servers of the versions before 2026-07-28 ask their clients so
 	c.AddRoots(&sdk.Root{URI: "file:///work"})
 	s, err := c.Connect(t.Context(), transport, nil)
 	if err != nil {

@@ -151,11 +151,11 @@ func (t Trust) Converse(in io.Writer, out io.Reader) ([]byte, error) {
 				continue
 			}
 			if m.Error != nil {
-				return fmt.Errorf("Codex's app server refuses %s: %.200s", method, m.Error.Message)
+				return fmt.Errorf("the app server of Codex refuses %s: %.200s", method, m.Error.Message)
 			}
 			return json.Unmarshal(m.Result, result)
 		}
-		return fmt.Errorf("Codex's app server ended before it answered %s", method)
+		return fmt.Errorf("the app server of Codex ended before it answered %s", method)
 	}
 	var hello struct{}
 	if err := ask(0, "initialize", map[string]any{"clientInfo": map[string]string{"name": "remit", "title": "Remit", "version": "1"}}, &hello); err != nil {
@@ -186,7 +186,7 @@ func (t Trust) Converse(in io.Writer, out io.Reader) ([]byte, error) {
 		}
 	}
 	if len(state) != t.Hooks {
-		return nil, fmt.Errorf("Codex sees %d of Remit's %d hooks", len(state), t.Hooks)
+		return nil, fmt.Errorf("of Remit's %d hooks Codex sees %d", t.Hooks, len(state))
 	}
 	return toml.Marshal(map[string]any{"hooks": map[string]any{"state": state}})
 }
