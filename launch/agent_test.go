@@ -186,7 +186,7 @@ func TestCodexTrustsTheHook(t *testing.T) {
 	}
 	_ = os.Remove(marker)
 	r = run(t, newSession(t), Options{Command: []string{"codex", "exec", "x"}, Environ: append(environ, "EVENTS=a b c"), Confinement: remit.ConfineNone})
-	if _, err := os.Stat(marker); err == nil || r.code != ExitLauncher || !strings.Contains(fmt.Sprint(r.err), "sees 3 of Remit's 4 hooks") {
+	if _, err := os.Stat(marker); err == nil || r.code != ExitLauncher || !strings.Contains(fmt.Sprint(r.err), "of Remit's 4 hooks Codex sees 3") {
 		t.Errorf("%d %v %v", r.code, r.err, err)
 	}
 }
