@@ -22,7 +22,7 @@ import (
 // one. Each of these stays for ever if the deadline is only taken off.
 func TestAClientThatSendsNothingIsLetGo(t *testing.T) {
 	const auth = "Authorization: Basic YWdlbnQ6dGFzay10b2tlbg==\r\n"
-	w := newWorld(t, func(_ *world, c *Config) { c.Stall = 50 * time.Millisecond })
+	w := newWorld(t, func(_ *world, c *Config) { c.Stall = time.Second })
 	var at sync.WaitGroup
 	for _, tt := range []struct{ name, head, body, want string }{
 		{"a stranger", "POST " + receivePath, "", " 401 "},

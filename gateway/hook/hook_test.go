@@ -201,6 +201,7 @@ func TestAHeldCallWaitsAndPassesOnceItIsApproved(t *testing.T) {
 		h.verdict = remit.Hold
 		go func() {
 			time.Sleep(3 * time.Second)
+			synctest.Wait() // the call waits by now
 			h.approve(t, "7")
 			h.status = remit.AccessUsed
 			close(h.settled)
@@ -220,6 +221,7 @@ func TestThePassMayComeAMomentLater(t *testing.T) {
 		close(h.settled)
 		go func() {
 			time.Sleep(time.Second)
+			synctest.Wait() // the call waits by now
 			h.approve(t, "7")
 		}()
 		if why, ok := letGo(t, h.post("7", pre, claudeJSON("Bash", `{"command":"nc x"}`), "Prefer: wait=10")); !ok {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,8 +42,8 @@ type office struct {
 	payloads map[remit.ID]remit.Request // of holds
 	status   map[remit.ID]remit.AccessStatus
 	results  []gateway.Result
-	calls    []string // that the server got
-	broken   func(http.ResponseWriter) bool
+	calls    []string                                       // that the server got
+	broken   atomic.Pointer[func(http.ResponseWriter) bool] // what the server does instead, if it tells so
 	tools    []remit.Tool
 }
 
@@ -66,7 +67,7 @@ func newOffice(t *testing.T, hold time.Duration, serverSpeaks string) *office {
 	}
 	handler := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return server }, &sdk.StreamableHTTPOptions{Stateless: serverSpeaks == newest})
 	o.up = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if o.broken != nil && o.broken(w) {
+		if broken := o.broken.Load(); broken != nil && (*broken)(w) {
 			return
 		}
 		if r.Header.Get("Authorization") != "Bearer upstream-secret" {

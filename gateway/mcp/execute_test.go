@@ -82,15 +82,16 @@ func TestAStoredCallThatCannotBeReadIsNotMade(t *testing.T) {
 func TestAStoredAnswerHasNoCredential(t *testing.T) {
 	o := newOffice(t, time.Nanosecond, newest)
 	ord := o.ask("merge")
-	o.broken = func(w http.ResponseWriter) bool {
+	broken := func(w http.ResponseWriter) bool {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(`{"jsonrpc":"2.0","id":"remit-1","result":{"supportedVersions":["2026-07-28"],"tools":[],"content":[{"type":"text","text":"<Bearer upstream-secret> upstream-secret"}]}}`))
 		return true
 	}
+	o.broken.Store(&broken)
 	if res := o.gw.Orders().Forward(t.Context(), ord, upstreamSecret{}, nil); res.Outcome != remit.Done {
 		t.Fatalf("%+v %s", res, res.Receipt)
 	}
-	o.broken = nil
+	o.broken.Store(nil)
 	if a := o.post("1", "/forge", "tools/call", merge, `{}`); !strings.Contains(a.text(), "<") || strings.Contains(a.text(), "upstream-secret") {
 		t.Fatalf("%+v", a)
 	}
@@ -100,13 +101,14 @@ func TestAStoredAnswerHasNoCredential(t *testing.T) {
 func TestAStoredAnswerAsksForNothing(t *testing.T) {
 	o := newOffice(t, time.Nanosecond, newest)
 	ord := o.ask("merge")
-	o.broken = func(w http.ResponseWriter) bool {
+	broken := func(w http.ResponseWriter) bool {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(`{"jsonrpc":"2.0","id":"remit-1","result":{"supportedVersions":["2026-07-28"],"tools":[],"resultType":"input_required","inputRequests":{"a":{"method":"sampling/createMessage"}}}}`))
 		return true
 	}
+	o.broken.Store(&broken)
 	o.gw.Orders().Forward(t.Context(), ord, upstreamSecret{}, nil)
-	o.broken = nil
+	o.broken.Store(nil)
 	if a := o.post("1", "/forge", "tools/call", merge, `{}`); a.Error == nil || len(a.Result.Inputs) != 0 {
 		t.Fatalf("%+v", a)
 	}

@@ -237,11 +237,12 @@ func TestAServerThatBreaksOffLeavesNobodyInDoubtOfTheDoubt(t *testing.T) {
 	o := newOffice(t, time.Nanosecond, newest)
 	o.verdicts["merge"] = held
 	o.post("1", "/forge", "tools/call", merge, `{}`)
-	o.broken = func(http.ResponseWriter) bool { panic(http.ErrAbortHandler) }
+	broken := func(http.ResponseWriter) bool { panic(http.ErrAbortHandler) }
+	o.broken.Store(&broken)
 	if res := o.approve("A-1"); res.Outcome != remit.Ambiguous || res.Code != remit.UpstreamDown || strings.Contains(string(res.Receipt), "upstream-secret") {
 		t.Fatalf("%+v %s", res, res.Receipt)
 	}
-	o.broken = nil
+	o.broken.Store(nil)
 	if a := o.post("1", "/forge", "tools/call", merge, `{}`); a.Error == nil || !strings.Contains(a.Error.Message, "nobody knows") {
 		t.Fatalf("%+v", a)
 	}
@@ -251,14 +252,15 @@ func TestWhatAServerRefusesToBeginIsTriedAgain(t *testing.T) {
 	o := newOffice(t, time.Nanosecond, newest)
 	o.verdicts["merge"] = held
 	o.post("1", "/forge", "tools/call", merge, `{}`)
-	o.broken = func(w http.ResponseWriter) bool {
+	broken := func(w http.ResponseWriter) bool {
 		http.Error(w, "upstream-secret is not known", http.StatusUnauthorized)
 		return true
 	}
+	o.broken.Store(&broken)
 	if res := o.approve("A-1"); res.Outcome != remit.NotApplied || strings.Contains(string(res.Receipt), "upstream-secret") {
 		t.Fatalf("%+v %s", res, res.Receipt)
 	}
-	o.broken = nil
+	o.broken.Store(nil)
 	if a := o.post("1", "/forge", "tools/call", merge, `{}`); a.Error != nil || !strings.Contains(a.text(), "Held by Remit") { // nothing is its answer yet
 		t.Fatalf("%+v", a)
 	}

@@ -202,6 +202,8 @@ func TestWhatIsDelegatedOnNamesTheTasksBetween(t *testing.T) {
 		t.Errorf("a task of no instance of this one: completed %v, %v", s.completed, err)
 	}
 	end()
+	s.mu.Lock()
+	defer s.mu.Unlock() // a request for what ended may still be answered
 	if !slices.Equal(s.ended, []remit.ID{k.ID}) {
 		t.Errorf("ended %v, want %s only", s.ended, k.ID)
 	}
@@ -226,6 +228,8 @@ func TestTheParentsEndEndsEverySubAgent(t *testing.T) {
 		t.Errorf("one more than %d: %v", maxChildren, err)
 	}
 	end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.ended) != maxChildren || len(s.early) > 0 {
 		t.Errorf("%d of %d were ended, and %v lost first", len(s.ended), maxChildren, s.early)
 	}
@@ -266,6 +270,8 @@ func TestAPlaceIsFreeAgain(t *testing.T) {
 		<-h
 	}
 	end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.ended) != maxChildren+4 {
 		t.Errorf("%d were ended", len(s.ended))
 	}
