@@ -143,10 +143,12 @@ func New(ctx context.Context, c Config) (*Gateway, error) {
 	if g.git, err = gitcmd.Find(ctx, c.Git, filepath.Join(c.Dir, "config")); err != nil {
 		return nil, err
 	}
-	g.mirrors, err = mirror.New(mirror.Config{
+	if g.mirrors, err = mirror.New(mirror.Config{
 		Dir: filepath.Join(c.Dir, "mirrors"), Git: g.git, MaxBytes: c.MirrorBytes, Quota: c.MirrorQuota, Now: c.Now, Log: c.Log,
-	})
-	return g, err
+	}); err != nil {
+		return nil, err // there is nothing that could be closed
+	}
+	return g, nil
 }
 
 func setDefault[T comparable](v *T, standard T) {

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -139,5 +141,16 @@ func TestACredentialThatTheUpstreamEchoesIsHidden(t *testing.T) {
 		if strings.Contains(out, secret) || strings.Contains(string(res.Receipt), secret) {
 			t.Errorf("%s is told\n%s\n%s", secret, out, res.Receipt)
 		}
+	}
+}
+
+// What could not begin is nothing that anybody closes.
+func TestAGatewayThatCannotBegin(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "mirrors"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if g, err := New(t.Context(), Config{Dir: dir}); g != nil || err == nil {
+		t.Fatalf("%v, %v", g, err)
 	}
 }
