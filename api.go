@@ -20,31 +20,36 @@ type OrgInfo struct {
 	Origin   string  `json:"origin"`   // of the log
 	Verifier string  `json:"verifier"` // key of its checkpoints
 	Profile  Profile `json:"profile"`
+	RPID     string  `json:"rp_id,omitempty"` // of passkeys here; none: the server's address has no host name
 }
 
 // ChallengeRequest asks for something to sign.
 type ChallengeRequest struct {
-	Key []byte `json:"key"` // SSH wire format
+	Key []byte `json:"key,omitempty"` // SSH wire format; none for a passkey, which the browser finds
 }
 
 // Challenge is the text to sign, in namespace signin@remit.
 type Challenge struct {
-	Text []byte `json:"text"`
+	Text    []byte      `json:"text"`
+	Passkey *PasskeyAsk `json:"passkey,omitempty"` // the same for a passkey
 }
 
 // SignIn exchanges a signed challenge for a session.
 type SignIn struct {
 	Text      []byte `json:"text"`
 	Signature []byte `json:"signature"` // armored SSHSIG
+	// Browser keeps the session in a cookie, and gives no token.
+	Browser bool `json:"browser,omitempty"`
 }
 
-// Session is ten minutes of a person.
+// Session is a person who signed in.
 type Session struct {
-	Token    string    `json:"token"`
+	Token    string    `json:"token,omitempty"`
 	Person   ID        `json:"person"`
 	Name     string    `json:"name"`
 	Admin    bool      `json:"admin"`
 	NotAfter time.Time `json:"not_after"`
+	SessionFacts
 }
 
 // ApplyRequest puts declarations in force; with DryRun it only says what would change.
@@ -172,6 +177,7 @@ type VoteView struct {
 	Approve   bool      `json:"approve"`
 	Assurance Assurance `json:"assurance"`
 	At        time.Time `json:"at"`
+	Signed    SignedIn  `json:"signed,omitzero"` // how they were signed in
 }
 
 // AccessView is the card: what a person needs to decide.
@@ -195,6 +201,8 @@ type AccessView struct {
 	Refs        []RefView       `json:"refs,omitempty"`
 	Artifacts   []Artifact      `json:"artifacts,omitempty"` // what is published, or deployed; the effect binds it
 	Shown       *Shown          `json:"shown,omitempty"`     // the change, as the gateway read it
+	Plan        *PlanView       `json:"plan,omitempty"`      // that is filed, beside what was used of the task's plans
+	Deviates    *PlanView       `json:"deviates,omitempty"`  // the plan that people agreed to, which this lies outside of; the sentence says by what
 	Changes     []Change        `json:"changes,omitempty"`   // of declarations
 	Rules       []string        `json:"rules"`
 	Sentence    string          `json:"sentence"`
@@ -218,6 +226,9 @@ type AccessView struct {
 	Decision    EntryIndex      `json:"decision"`
 	Receipt     string          `json:"receipt,omitempty"` // what the upstream said
 	Replaces    ID              `json:"replaces,omitempty"`
+	Carried     bool            `json:"carried,omitempty"`     // it is the same change on another base: votes on Replaces count for it
+	ReplacedBy  ID              `json:"replaced_by,omitempty"` // the request that took its place
+	Failed      Code            `json:"failed,omitempty"`      // of Outcome: why it was not done
 }
 
 // RefView is a ref that a push moves.
@@ -258,10 +269,11 @@ type ShownPath struct {
 	Note string `json:"note,omitempty"`
 }
 
-// VoteRequest is a signed statement.
+// VoteRequest is a signed statement: with an armored SSHSIG, or with what a passkey signed for it.
 type VoteRequest struct {
-	Statement []byte `json:"statement"`
-	Signature []byte `json:"signature"`
+	Statement  []byte     `json:"statement"`
+	Signature  []byte     `json:"signature,omitempty"`
+	Credential *Assertion `json:"credential,omitempty"`
 }
 
 // ConfirmKeyRequest confirms a new key with an older one.

@@ -202,21 +202,29 @@ func checkSizes(tr *tree) (wrong []string) {
 
 // pure are the packages that a pure function may use at all.
 var pure = []string{"bytes", "cmp", "encoding/hex", "encoding/json", "errors", "fmt", "iter", "maps", "math", "math/bits",
-	"reflect", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8", module, module + "/sshsig"}
+	"reflect", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8", module, module + "/sshsig",
+	module + "/authority/internal/plan"}
 
 // clocked are the names of package time that read a clock or the machine's time zone.
 var clocked = []string{"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTicker", "NewTimer", "Local", "LoadLocation"}
 
 // checkPure holds that authority is a function of its arguments: no clock, randomness, I/O, goroutines or map order.
 func checkPure(tr *tree) (wrong []string) {
+	for _, dir := range []string{"authority", "authority/internal/plan"} {
+		wrong = append(wrong, checkPureIn(tr, dir)...)
+	}
+	return wrong
+}
+
+func checkPureIn(tr *tree, dir string) (wrong []string) {
 	var files []*ast.File
 	tr.imported(func(s source, p, name, at string) {
-		if s.dir == "authority" && !s.test && (!slices.Contains(pure, p) || name != path.Base(p)) {
+		if s.dir == dir && !s.test && (!slices.Contains(pure, p) || name != path.Base(p)) {
 			wrong = append(wrong, at+": authority may not import "+p+", nor under another name")
 		}
 	})
 	for _, s := range tr.files {
-		if s.dir == "authority" && !s.test {
+		if s.dir == dir && !s.test {
 			files = append(files, s.ast)
 		}
 	}

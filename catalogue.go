@@ -98,12 +98,13 @@ type ActionInfo struct {
 }
 
 // CatalogueVersion is raised with every change of the catalogue.
-const CatalogueVersion = 3
+const CatalogueVersion = 4
 
 // catalogue is ordered by stage; a line is never removed or given another meaning.
 var catalogue = []ActionInfo{
 	{"task.request", StagePlan, Write, RecoverCAS, "task"},
 	{"task.delegate", StagePlan, Write, RecoverCAS, "task"},
+	{ActionPlan, StagePlan, Write, RecoverCAS, "task"},
 	{"issue.read", StagePlan, Read, RecoverProbe, "repo"},
 	{"issue.comment", StagePlan, Write, RecoverOnce, "repo"},
 	{"issue.write", StagePlan, Write, RecoverOnce, "repo"},

@@ -49,6 +49,7 @@ const (
 	NoApprover       Code = "NO_ELIGIBLE_APPROVER"
 	NotEligible      Code = "NOT_ELIGIBLE"
 	BadVote          Code = "BAD_VOTE"
+	StepUpWanted     Code = "STEP_UP"
 	TooManyHolds     Code = "TOO_MANY_HOLDS"
 	TooLargeToJudge  Code = "TOO_LARGE_TO_JUDGE"
 	TooLarge         Code = "TOO_LARGE"
@@ -64,6 +65,9 @@ const (
 	Dropped          Code = "DROPPED"
 	AlreadyUsed      Code = "ALREADY_USED"
 	Conflict         Code = "CONFLICT"
+	MediaType        Code = "MEDIA_TYPE"
+	KeyReused        Code = "KEY_REUSED"
+	KeyInUse         Code = "KEY_IN_USE"
 	ClockInDoubt     Code = "CLOCK"
 	LedgerDown       Code = "LEDGER_UNAVAILABLE"
 	Overload         Code = "OVERLOAD"
@@ -76,6 +80,9 @@ const (
 	Contained        Code = "CONTAINED"
 	ToolDrift        Code = "TOOL_DRIFT"
 	ToolMisjudged    Code = "TOOL_MISJUDGED"
+	PlanInexact      Code = "PLAN_INEXACT"
+	HoldBudget       Code = "HOLD_BUDGET"
+	GlassOverdue     Code = "GLASS_OVERDUE"
 	Internal         Code = "INTERNAL"
 )
 
@@ -108,6 +115,7 @@ var codes = []CodeInfo{
 	{ControlWidens, 409, ExitWaiting, "a change that widens authority needs a second administrator"},
 	{NoApprover, 403, ExitDenied, "nobody who may approve it exists"},
 	{NotEligible, 403, ExitDenied, "this person may not vote on this request"},
+	{StepUpWanted, 401, ExitDenied, "this needs another, or a newer, sign-in of the same person"},
 	{BadVote, 400, ExitError, "the vote's statement or signature does not fit the request"},
 	{TooManyHolds, 403, ExitDenied, "the task has as many open holds as it may"},
 	{TooLargeToJudge, 413, ExitDenied, "too large to be looked at whole, so it is denied"},
@@ -124,6 +132,9 @@ var codes = []CodeInfo{
 	{Dropped, 409, ExitDenied, "its task ended"},
 	{AlreadyUsed, 409, ExitDenied, "it was good once, and was used"},
 	{Conflict, 409, ExitError, "it does not fit what is in force now"},
+	{MediaType, 415, ExitUsage, "the body is of another type than is read here"},
+	{KeyReused, 422, ExitError, "the Idempotency-Key belongs to another request"},
+	{KeyInUse, 409, ExitError, "a request with this Idempotency-Key is still being done; ask again"},
 	{ClockInDoubt, 503, ExitError, "the clock jumped; an administrator must confirm it"},
 	{LedgerDown, 503, ExitError, "the log cannot be written, so nothing is allowed"},
 	{Overload, 503, ExitError, "too many requests wait"},
@@ -135,6 +146,9 @@ var codes = []CodeInfo{
 	{ReviewMissing, 403, ExitDenied, "the reviews that a merge needs are not there"},
 	{Contained, 403, ExitDenied, "an administrator contains the upstream; nothing is done there until one lifts that"},
 	{ToolDrift, 409, ExitWaiting, "the server now says something else of this tool than was admitted; a person looks at the difference"},
+	{HoldBudget, 429, ExitDenied, "the people who decide on it were asked as often as they may be"},
+	{GlassOverdue, 403, ExitDenied, "an earlier break-glass has not been reviewed in time"},
+	{PlanInexact, 403, ExitDenied, "a plan names by digest what reaches production"},
 	{ToolMisjudged, 403, ExitDenied, "what a gateway says of a tool is not what is declared of it"},
 	{Internal, 500, ExitError, "a fault of Remit's own; nothing was allowed"},
 }

@@ -15,6 +15,9 @@ type Declarations struct {
 	Tools        []Tool        `json:"tools,omitempty"`
 	Boundaries   []Boundary    `json:"boundaries,omitempty"`
 	Detections   []Detection   `json:"detections,omitempty"`
+	BreakGlass   []BreakGlass  `json:"break_glass,omitempty"`
+	Notify       []Channel     `json:"notify,omitempty"`
+	Escalations  []Escalation  `json:"escalations,omitempty"`
 	Policy       []PolicyFile  `json:"policy,omitempty"` // empty: the policy stays as it is
 }
 
@@ -24,13 +27,26 @@ const Administrators = "administrators"
 // Person is a human. One person is one record: a key in two records is refused.
 type Person struct {
 	Name string   `json:"name"`
-	Keys []string `json:"keys"` // authorized_keys lines: ssh-ed25519, ecdsa, rsa ≥ 3072, sk-*
+	Keys []string `json:"keys,omitempty"` // authorized_keys lines: ssh-ed25519, ecdsa, rsa ≥ 3072, sk-*; without one, an invitation brings the first
+	// Identities are who they are at OpenID providers: whoever proves one signs in as them. A vote takes a key all the same.
+	Identities []Identity `json:"identities,omitempty"`
 }
 
 // Group names people for quorums.
 type Group struct {
 	Name    string   `json:"name"`
-	Members []string `json:"members"` // names of people
+	Members []string `json:"members,omitempty"` // names of people
+	// From makes those members besides whom a sign-in at a provider showed in a group there, for a day.
+	From []GroupSource `json:"from,omitempty"`
+	// Asks bounds how often tasks may ask the group for votes; none is no bound.
+	Asks Asks `json:"asks,omitzero"`
+}
+
+// Asks is so many access requests in so many hours. Beyond that agents are denied: whoever is asked too often looks at
+// nothing any more.
+type Asks struct {
+	Most  int `json:"most" cbor:"1,keyasint"`  // 1 to 1,000
+	Hours int `json:"hours" cbor:"2,keyasint"` // 1 to 168
 }
 
 // Agent is a registered non-human identity.

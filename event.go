@@ -42,6 +42,8 @@ type (
 		Name Digest `cbor:"2,keyasint"`
 		Keys []Key  `cbor:"3,keyasint"`
 		By   ID     `cbor:"4,keyasint,omitempty"`
+		// Identities are commitments of who they are at OpenID providers (Identity.Body).
+		Identities []Digest `cbor:"5,keyasint,omitempty" json:",omitempty"`
 	}
 	// KeyConfirmed: the person proved a new key with an old one.
 	KeyConfirmed struct {
@@ -52,6 +54,9 @@ type (
 		Name    string `cbor:"1,keyasint"`
 		Members []ID   `cbor:"2,keyasint"` // sorted
 		By      ID     `cbor:"3,keyasint,omitempty"`
+		// From says whom a sign-in makes a member for a while, besides those.
+		From []GroupSource `cbor:"4,keyasint,omitempty" json:",omitempty"`
+		Asks Asks          `cbor:"5,keyasint,omitzero" json:",omitzero"`
 	}
 	AgentDeclared struct {
 		Name         string     `cbor:"1,keyasint"`
@@ -209,6 +214,9 @@ type (
 		Observed  []string    `cbor:"24,keyasint,omitempty"` // what rules on trial would have said, deny:RULE or hold:RULE; at most MaxObserved, sorted
 		Advice    bool        `cbor:"25,keyasint,omitempty"` // it opens nothing: no permit, no access request, nobody joins a closure
 		Pin       Digest      `cbor:"26,keyasint,omitzero"`  // of the definition that the server of a tool gave
+		Plan      PlanFacts   `cbor:"27,keyasint,omitzero"`
+		Stood     []Stood     `cbor:"28,keyasint,omitempty"` // evidence that stood in for people
+		Glass     ID          `cbor:"29,keyasint,omitempty"` // break-glass under which it passes
 	}
 	// ChildFacts are what the compiled rules found of a child task that was asked for.
 	ChildFacts struct {
@@ -248,6 +256,7 @@ type (
 		Key       Digest    `cbor:"4,keyasint"` // SHA-256 of the public key
 		Assurance Assurance `cbor:"5,keyasint"`
 		Statement Digest    `cbor:"6,keyasint"` // of the bytes as signed
+		Signed    SignedIn  `cbor:"7,keyasint,omitzero"`
 	}
 	// AccessMoved is a change of an access request that no vote made.
 	AccessMoved struct {
@@ -377,6 +386,12 @@ var kinds = map[string]func() Event{
 	"rules.activated":      func() Event { return new(RulesActivated) },
 	"person.declared":      func() Event { return new(PersonDeclared) },
 	"key.confirmed":        func() Event { return new(KeyConfirmed) },
+	"person.invited":       func() Event { return new(PersonInvited) },
+	"invitation.withdrawn": func() Event { return new(InvitationWithdrawn) },
+	"key.enrolled":         func() Event { return new(KeyEnrolled) },
+	"key.admitted":         func() Event { return new(KeyAdmitted) },
+	"key.removed":          func() Event { return new(KeyRemoved) },
+	"groups.shown":         func() Event { return new(GroupsShown) },
 	"group.declared":       func() Event { return new(GroupDeclared) },
 	"agent.declared":       func() Event { return new(AgentDeclared) },
 	"upstream.declared":    func() Event { return new(UpstreamDeclared) },
@@ -411,4 +426,11 @@ var kinds = map[string]func() Event{
 	"entry.lost":           func() Event { return new(EntryLost) },
 	"detection.declared":   func() Event { return new(DetectionDeclared) },
 	"finding.recorded":     func() Event { return new(Found) },
+	"break-glass.declared": func() Event { return new(BreakGlassDeclared) },
+	"break-glass.opened":   func() Event { return new(BreakGlassOpened) },
+	"break-glass.reviewed": func() Event { return new(BreakGlassReviewed) },
+	"notify.declared":      func() Event { return new(NotifyDeclared) },
+	"access.seen":          func() Event { return new(AccessSeen) },
+	"plan.withdrawn":       func() Event { return new(PlanWithdrawn) },
+	"answer.kept":          func() Event { return new(AnswerKept) },
 }

@@ -92,6 +92,8 @@ type Request struct {
 	Review string `json:"review,omitempty"`
 	// Tool is the call that a step of stage tool stands for.
 	Tool *ToolCall `json:"tool,omitempty"`
+	// Plan is what a task.plan step files.
+	Plan *Plan `json:"plan,omitempty"`
 	// Order is the protocol's own encoding of what Forward needs, at most 32 KiB; a pack is a blob that it names.
 	Order []byte `json:"order,omitempty"`
 	// Card is the commitment of the payload that shows people the change (a diff), if any.
@@ -102,6 +104,9 @@ type Request struct {
 	// Advice asks what would be decided, for an enforcement point that is not Remit's: the decision is recorded like any
 	// other, but an allow has no permit and a hold opens no access request.
 	Advice bool `json:"advice,omitempty"`
+	// Elsewhere: the enforcement point that asks carries it out, not Remit. It is another effect than the same steps here:
+	// what people approve for one is not good for the other.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 	// Access is set when an executor claims an approved work order.
 	Access ID `json:"access,omitempty"`
 }
@@ -184,6 +189,11 @@ type Budget struct {
 type Need struct {
 	Group string `json:"group" cbor:"1,keyasint"`
 	N     int    `json:"n" cbor:"2,keyasint"`
+	// Evidence is what stands in for them where all of it is found in the log: KIND(+KIND)*, such as verdict:2+built. In
+	// production it does so only with InProduction.
+	Evidence     string `json:"evidence,omitempty" cbor:"3,keyasint,omitempty"`
+	InProduction bool   `json:"in_production,omitempty" cbor:"4,keyasint,omitempty"`
+	StepUp       StepUp `json:"step_up,omitzero" cbor:"5,keyasint,omitzero"` // how they must be signed in
 }
 
 // TaskRequest asks for a task.

@@ -40,7 +40,8 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 			p = &Person{ID: e.ID}
 			s.People[e.ID] = p
 		}
-		p.Name, p.Keys, p.Removed = e.Name, slices.Clone(e.Keys), false
+		p.applyDeclared(e)
+		p.Removed = false
 		p.Changes = append(p.Changes, Change{e.By, n})
 	case *remit.KeyConfirmed:
 		p := s.People[e.Person]
@@ -52,13 +53,18 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 				p.Keys[i].Confirmed, p.Keys[i].Since = true, n // in force from here on
 			}
 		}
+	case *remit.PersonInvited, *remit.InvitationWithdrawn, *remit.KeyEnrolled, *remit.KeyAdmitted, *remit.KeyRemoved, *remit.GroupsShown:
+		return s.applyPerson(n, at, e)
 	case *remit.GroupDeclared:
 		g := s.Groups[e.Name]
 		if g == nil {
 			g = &Group{}
 			s.Groups[e.Name] = g
 		}
-		g.Members = slices.Clone(e.Members)
+		g.Members, g.From = slices.Clone(e.Members), slices.Clone(e.From)
+		if g.Asks = e.Asks; g.Asks.Most == 0 {
+			g.Asked = nil
+		}
 		g.Changes = append(g.Changes, Change{e.By, n})
 	case *remit.AgentDeclared:
 		s.applyAgent(n, e)
@@ -130,11 +136,25 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 			old = d.Changes
 		}
 		s.Detections[e.Name] = &Detection{*e, append(old, Change{e.By, n})}
+	case *remit.BreakGlassDeclared, *remit.BreakGlassOpened, *remit.BreakGlassReviewed:
+		return s.applyGlass(n, at, e)
 	case *remit.Found:
 		if len(e.Entries) == 0 {
 			return fmt.Errorf("a finding in no entry")
 		}
 		s.Findings[e.Detection+"/"+e.Agent] = LastFinding{Ends: e.Entries[len(e.Entries)-1], Entry: n, At: at}
+	case *remit.NotifyDeclared:
+		s.Notify, s.NotifyAt = e.Spec, n
+	case *remit.AnswerKept:
+		return s.applyKept(n, at, e)
+	case *remit.PlanWithdrawn:
+		return s.applyWithdrawn(e)
+	case *remit.AccessSeen:
+		a := s.Accesses[e.Access]
+		if a == nil || a.Status != remit.AccessOpen {
+			return fmt.Errorf("access request %s is not open", e.Access)
+		}
+		a.Seen = append(a.Seen, Seen{e.Person, at})
 	case *remit.Removed:
 		return s.applyRemoved(n, e)
 	case *remit.Applied:
@@ -258,12 +278,13 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 			a.Votes, a.SelfAt = slices.Clone(old.Votes), old.SelfAt
 		}
 		s.indexAccess(a)
+		s.applyAsked(at, e)
 	case *remit.VoteCast:
 		a := s.Accesses[e.Access]
 		if a == nil || a.Status != remit.AccessOpen {
 			return fmt.Errorf("access request %s is not open", e.Access)
 		}
-		a.Votes = append(a.Votes, Vote{e.Person, e.Approve, e.Key, e.Assurance, n})
+		a.Votes = append(a.Votes, Vote{e.Person, e.Approve, e.Key, e.Assurance, n, e.Signed})
 		if e.Approve && e.Assurance == remit.AssuranceSelf && a.SelfAt == 0 {
 			a.SelfAt = at + int64(SoloDelay)
 		}
@@ -289,6 +310,9 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 				return fmt.Errorf("access request %s is %s", p.Access, a.Status)
 			}
 			s.moveAccess(a, remit.AccessReserved, "")
+		}
+		if err := s.applyUse(p); err != nil {
+			return err
 		}
 		delete(s.Permits, e.Permit)
 		s.Attempts[e.ID] = &Attempt{Permit: *p, ID: e.ID, Hash: e.Hash, NotAfter: e.NotAfter}
@@ -370,7 +394,7 @@ func (s *State) applyRemoved(n remit.EntryIndex, e *remit.Removed) error {
 		p.Changes = append(p.Changes, Change{e.By, n})
 	case "group":
 		if g := s.Groups[e.Name]; g != nil {
-			g.Members = nil
+			g.Members, g.From = nil, nil
 			g.Changes = append(g.Changes, Change{e.By, n})
 		}
 	case "agent":
@@ -402,6 +426,11 @@ func (s *State) applyRemoved(n remit.EntryIndex, e *remit.Removed) error {
 		delete(s.Secrets, e.Name)
 	case "tool":
 		s.removeTool(n, e)
+	case "break-glass":
+		if g := s.Glasses[e.Name]; g != nil {
+			s.Gone["break-glass/"+e.Name] = append(g.Changes, Change{e.By, n})
+		}
+		delete(s.Glasses, e.Name)
 	case "boundary":
 		if b := s.Boundaries[e.Name]; b != nil {
 			s.Gone["boundary/"+e.Name] = append(b.Changes, Change{e.By, n})
@@ -462,6 +491,9 @@ func (s *State) applyDecided(n remit.EntryIndex, at int64, e *remit.Decided) err
 				p.Steps = append(p.Steps, f.Step)
 			}
 		}
+		if o := s.Opened[e.Glass]; o != nil {
+			o.Under = append(o.Under, n)
+		}
 		s.carry(p, e)
 		s.Permits[e.Permit] = p
 		s.PermitAge = append(s.PermitAge, e.Permit)
@@ -489,6 +521,7 @@ type held struct {
 
 // prune forgets permits that nobody redeemed in time, and tokens that have expired by now. Their entries stay in the log.
 func (s *State) prune(at int64) {
+	s.forgetAnswers(at)
 	for len(s.JobAge) > 0 && at >= s.Jobs[s.JobAge[0]] {
 		delete(s.Jobs, s.JobAge[0])
 		s.JobAge = s.JobAge[1:]

@@ -22,6 +22,7 @@ type verdict struct {
 	zone      remit.Zone // the strictest of the steps
 	limit     bool       // the deny is of class limit: not to be derived again, and no judgement of the request itself
 	malformed bool       // nothing of the request can stand in a leaf
+	policy    []string   // rules of the policy that hold
 	observed  []remit.Observation
 }
 
@@ -66,6 +67,7 @@ func decideAuthorize(s *State, now int64, c *Authorize) ([]remit.Event, Result, 
 		s.judgeChild(d, now, r, task, l)
 	}
 	s.judgeChain(d, now, r, task, steps)
+	s.judgePlan(d, r, task)
 	s.checkBudget(d, r, task)
 
 	if r.Preview {
@@ -87,7 +89,6 @@ func decideAuthorize(s *State, now int64, c *Authorize) ([]remit.Event, Result, 
 		}
 		facts = c.Judged.digest
 		s.addFinding(d, c.Judged.finding)
-		checkStored(d, r)
 	}
 	return s.decided(now, c, task, steps, d, facts)
 }
@@ -140,8 +141,8 @@ func (s *State) judgeStep(d *verdict, r remit.Request, task *Task, l looked) {
 		s.judgeEffect(d, r, l)
 		return
 	}
-	if task == nil || l.child != nil {
-		return // denied already, or judgeChild's: a child task rests on may_request and not on a scope
+	if task == nil || l.child != nil || st.Action == remit.ActionPlan {
+		return // denied already, or judgeChild's and judgePlan's: these rest on no scope
 	}
 	if l.scope != "" {
 		d.deny(l.scope, "scope", "%s", s.scopeLesson(task, l))
@@ -299,6 +300,7 @@ func (s *State) addFinding(d *verdict, f Finding) {
 			if len(votes) == 0 {
 				votes = []remit.Need{{Group: remit.Administrators, N: 1}}
 			}
+			d.policy = append(d.policy, rule)
 			d.hold(registered(f.Code, remit.PolicyHeld), rule, votes, "%s", f.Sentence)
 		case remit.Deny:
 			d.limit = d.limit || f.Limit
@@ -357,17 +359,24 @@ func environmentApprovers(e remit.EnvironmentDeclared) []remit.Need {
 	return []remit.Need{{Group: remit.Administrators, N: 1}}
 }
 
-// mergeNeeds takes the larger number for each group, in the order of groups.
+// mergeNeeds takes the larger number for each group, in the order of groups, of people who are signed in as both ask. What
+// no one sign-in can be is asked of two.
 func mergeNeeds(a, b []remit.Need) []remit.Need {
 	out := slices.Clone(a)
 	for _, n := range b {
-		if i := slices.IndexFunc(out, func(o remit.Need) bool { return o.Group == n.Group }); i >= 0 {
-			out[i].N = max(out[i].N, n.N)
+		if i := slices.IndexFunc(out, func(o remit.Need) bool {
+			_, ok := o.StepUp.And(n.StepUp)
+			return o.Group == n.Group && ok
+		}); i >= 0 {
+			if out[i].N = max(out[i].N, n.N); out[i].Evidence != n.Evidence || out[i].InProduction != n.InProduction || !out[i].StepUp.Equal(n.StepUp) {
+				out[i].Evidence, out[i].InProduction = "", false // who is asked for two reasons is asked
+			}
+			out[i].StepUp, _ = out[i].StepUp.And(n.StepUp)
 		} else {
 			out = append(out, n)
 		}
 	}
-	slices.SortFunc(out, func(a, b remit.Need) int { return strings.Compare(a.Group, b.Group) })
+	slices.SortStableFunc(out, func(a, b remit.Need) int { return strings.Compare(a.Group, b.Group) })
 	return out
 }
 
@@ -393,7 +402,9 @@ func (s *State) effectDigest(r remit.Request, steps []looked) remit.Digest {
 		Child  remit.Digest `json:",omitzero"` // its grant, which hangs on declarations
 		Change remit.Digest `json:",omitzero"` // what was reviewed
 		Pin    remit.Digest `json:",omitzero"` // the definition of the tool that was called
-	}{Origin: s.Origin, Org: s.Org, Task: r.Caller.Task, Review: r.Review, Change: s.reviewed(r)}
+
+		Elsewhere bool `json:",omitempty"` // whoever asked carries it out
+	}{Origin: s.Origin, Org: s.Org, Task: r.Caller.Task, Review: r.Review, Change: s.reviewed(r), Elsewhere: r.Elsewhere}
 	for _, l := range steps {
 		doc.Steps = append(doc.Steps, step{l.facts.Step, l.facts.Ref})
 		if l.child != nil {

@@ -71,6 +71,9 @@ func (s *State) closure(task *Task, steps []remit.StepFacts, needs []remit.Need,
 			}
 			changed(s.Gone["tool/"+name])
 		case "task": // whom it asks for work is of the chain from here on, and who decides hangs on what that work reaches
+			if f.Step.Action == remit.ActionPlan {
+				s.eachGranted(task.Grant, changed)
+			}
 			if a := s.Agents[name]; a != nil {
 				owners(a)
 				changed(a.Changes)
@@ -95,7 +98,7 @@ func (s *State) closure(task *Task, steps []remit.StepFacts, needs []remit.Need,
 			continue
 		}
 		changed(g.Changes)
-		for _, m := range g.Members {
+		for _, m := range s.everyone(g) {
 			if p := s.People[m]; p != nil {
 				changed(p.Changes)
 			}
@@ -124,6 +127,7 @@ type electorate struct {
 	made    remit.EntryIndex // entry that made the request; a key must be older
 	madeAt  int64
 	now     int64
+	lapsed  bool // memberships that a sign-in showed too long ago count: another sign-in brings them back
 }
 
 // whyNot tells why p may not vote; empty: they may.
@@ -132,6 +136,9 @@ func (e electorate) whyNot(p remit.ID) string {
 		return "has left"
 	}
 	if !e.named(p) {
+		if e.lapsed = true; e.named(p) {
+			return "was last seen at their provider, in a group that decides, too long ago: they sign in there again"
+		}
 		return "is in none of the groups that decide"
 	}
 	own := slices.Contains(e.closure, p)
@@ -143,16 +150,13 @@ func (e electorate) whyNot(p remit.ID) string {
 		return "has no key that was in force before the request was made"
 	}
 	if best != remit.AssuranceTouch && (own || e.touchOnly()) {
-		return "has no hardware-backed key (sk-ssh-…), which this needs"
+		return "has no hardware-backed key (sk-ssh-… or a passkey), which this needs"
 	}
 	return ""
 }
 
 func (e electorate) named(p remit.ID) bool {
-	return slices.ContainsFunc(e.needs, func(n remit.Need) bool {
-		g := e.s.Groups[n.Group]
-		return g != nil && slices.Contains(g.Members, p)
-	})
+	return slices.ContainsFunc(e.needs, func(n remit.Need) bool { return e.in(n.Group, p) })
 }
 
 // soloMay: in profile solo a quorum of one, outside production, is met by the requester's own touch and a delay. What
@@ -213,13 +217,18 @@ func assuranceOf(public []byte) remit.Assurance {
 	return remit.AssuranceSoftware
 }
 
-// met tells whether voters fill the quorum: every line of needs, one person in one seat.
-func (e electorate) met(voters []remit.ID) bool {
-	var seats []string
+// met tells whether votes fill the quorum: every line of needs, one person in one seat, for which one of their votes is
+// enough.
+func (e electorate) met(votes []Vote) bool {
+	var seats []remit.Need
 	for _, n := range e.needs {
 		for range n.N {
-			seats = append(seats, n.Group)
+			seats = append(seats, n)
 		}
+	}
+	var voters []remit.ID
+	for _, v := range votes {
+		voters = add(voters, v.Person)
 	}
 	if len(seats) > len(voters) {
 		return false
@@ -232,7 +241,7 @@ func (e electorate) met(voters []remit.ID) bool {
 	var seat func(i int, tried []bool) bool
 	seat = func(i int, tried []bool) bool {
 		for v, p := range voters {
-			if tried[v] || !slices.Contains(e.s.Groups[seats[i]].members(), p) {
+			if tried[v] || !slices.ContainsFunc(votes, func(x Vote) bool { return x.Person == p && e.fills(x, seats[i]) }) {
 				continue
 			}
 			tried[v] = true
@@ -249,6 +258,12 @@ func (e electorate) met(voters []remit.ID) bool {
 		}
 	}
 	return true
+}
+
+// fills tells whether a vote is enough for a seat: of one of the group, who was signed in as is asked. Where it is asked
+// who could vote at all, another sign-in could bring that.
+func (e electorate) fills(v Vote, n remit.Need) bool {
+	return e.in(n.Group, v.Person) && (e.lapsed || n.StepUp.Met(v.Signed))
 }
 
 func (g *Group) members() []remit.ID {
@@ -277,7 +292,7 @@ func (e electorate) eligible() (may []remit.ID, refused []string) {
 func ask(needs []remit.Need) string {
 	var parts []string
 	for _, n := range needs {
-		parts = append(parts, fmt.Sprintf("%d of %s", n.N, n.Group))
+		parts = append(parts, n.String())
 	}
 	return strings.Join(parts, " and ")
 }

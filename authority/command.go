@@ -35,9 +35,11 @@ type Set struct {
 	Environments []remit.EnvironmentDeclared
 	Secrets      []remit.SecretDeclared
 	Boundaries   []remit.BoundaryDeclared
-	Detections   []remit.DetectionDeclared `json:",omitempty"` // the digest of a set without them stays what it was
-	Tools        []remit.ToolDeclared      `json:",omitempty"`
-	Policy       remit.Digest              // zero: as it is
+	Detections   []remit.DetectionDeclared  `json:",omitempty"` // the digest of a set without them stays what it was
+	Tools        []remit.ToolDeclared       `json:",omitempty"`
+	BreakGlass   []remit.BreakGlassDeclared `json:",omitempty"`
+	Notify       remit.Digest               `json:",omitzero"` // commitment of the channels and escalations
+	Policy       remit.Digest               // zero: as it is
 	// PolicyWidens is why the new bundle may allow what the old one did not; empty when it only adds modules that nothing
 	// of the old one reads.
 	PolicyWidens string
@@ -121,11 +123,13 @@ type (
 		Status    remit.TaskStatus
 		DropHolds bool
 	}
-	// Kill ends a task, an agent's or a person's authority at once.
+	// Kill ends a task, an agent's or a person's authority at once, or withdraws the plan that an access request put in
+	// force, or would; that an instance of its task does too.
 	Kill struct {
-		By   remit.ID
-		What string // task | agent | person
-		ID   remit.ID
+		By       remit.ID
+		What     string // task | agent | person | plan
+		ID       remit.ID
+		Instance remit.ID `json:",omitempty"`
 	}
 	// ChangeAgent suspends, resumes or retires.
 	ChangeAgent struct {
@@ -175,6 +179,10 @@ type (
 		Signature []byte // armored SSHSIG
 		Host      remit.Digest
 		Loopback  bool
+		// Signed is how the voter was signed in, without its age; Proved is when they proved to be there, Unix time in
+		// nanoseconds, 0 if nobody said.
+		Signed remit.SignedIn `json:",omitzero"`
+		Proved int64          `json:",omitempty"`
 	}
 	// ConfirmKey proves a new key of a person with an older one: a signature over ConfirmStatement.
 	ConfirmKey struct {
@@ -250,8 +258,8 @@ func (*FillLost) name() string      { return "restore.fill" }
 func (*Tick) name() string          { return "tick" }
 
 func newCommand(name string) Command {
-	for _, c := range []Command{&Init{}, &ApplySet{}, &CreateTask{}, &CreateChild{}, &StartJob{}, &OpenLease{}, &MoveLease{}, &AbandonLease{}, &ContainUpstream{}, &StoreSecret{}, &EndTask{}, &Kill{}, &ChangeAgent{}, &StartInstance{},
-		&EndInstance{}, &Authorize{}, &Redeem{}, &Record{}, &CastVote{}, &ConfirmKey{}, &CountDenials{}, &ConfirmClock{}, &RecordFinding{}, &ErasePayloads{}, &Restore{}, &FillLost{}, &Tick{}} {
+	for _, c := range []Command{&Init{}, &ApplySet{}, &CreateTask{}, &CreateChild{}, &StartJob{}, &OpenLease{}, &MoveLease{}, &AbandonLease{}, &ContainUpstream{}, &StoreSecret{}, &EndTask{}, &DropHold{}, &Kill{}, &ChangeAgent{}, &StartInstance{},
+		&EndInstance{}, &Authorize{}, &Redeem{}, &Record{}, &CastVote{}, &OpenGlass{}, &ReviewGlass{}, &SeeAccess{}, &ConfirmKey{}, &Invite{}, &WithdrawInvitation{}, &EnrolKey{}, &RemoveKey{}, &ShowGroups{}, &KeepAnswer{}, &CountDenials{}, &ConfirmClock{}, &RecordFinding{}, &ErasePayloads{}, &Restore{}, &FillLost{}, &Tick{}} {
 		if c.name() == name {
 			return c
 		}

@@ -108,6 +108,11 @@ func (s *State) restsOn(now int64, c *ErasePayloads, gone map[remit.Digest]bool)
 			return fmt.Sprintf("person %s is declared", id)
 		}
 	}
+	for _, id := range sorted(s.People) {
+		if p := s.People[id]; !p.Removed && slices.ContainsFunc(p.Identities, func(x remit.Digest) bool { return gone[x] }) {
+			return fmt.Sprintf("an identity of person %s is declared", id)
+		}
+	}
 	for _, name := range sorted(s.Agents) {
 		if a := s.Agents[name]; a.Status != remit.AgentRetired && gone[a.Text] {
 			return fmt.Sprintf("agent %s is declared", name)
@@ -127,6 +132,9 @@ func (s *State) restsOn(now int64, c *ErasePayloads, gone map[remit.Digest]bool)
 		if gone[s.Secrets[name].Spec] {
 			return fmt.Sprintf("secret %s is declared", name)
 		}
+	}
+	if gone[s.Notify] {
+		return "who is told of what is declared"
 	}
 	if at(0) {
 		return "entry 0 is the genesis"

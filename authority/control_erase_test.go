@@ -129,13 +129,14 @@ func TestErase(t *testing.T) {
 			w.set.Secrets = []remit.SecretDeclared{{Name: "own/x", Zone: remit.ZoneBuild, Spec: remit.Hash([]byte("send"))}}
 			w.apply(func(s *authority.Set) {
 				s.Agents[0].Text = remit.Hash([]byte("purpose"))
+				s.People[6].Identities = []remit.Digest{remit.Hash([]byte("identity"))}
 				s.Upstreams = append(s.Upstreams, remit.UpstreamDeclared{Name: "k", Type: remit.KindCommand, Spec: remit.Hash([]byte("k"))})
 				s.Environments[1].Upstream, s.Environments[1].Spec = "k", remit.Hash([]byte("target"))
 			})
 			person := gone([]remit.EntryIndex{5}, one)
 			person.What, person.ID = "person", "p-tom"
 			w.refuse(person, remit.Conflict, "person p-tom is declared")
-			for text, words := range map[string]string{"tom": "person p-tom is declared", "purpose": "agent coder is declared", "k": "upstream k is declared",
+			for text, words := range map[string]string{"tom": "person p-tom is declared", "identity": "an identity of person p-tom", "purpose": "agent coder is declared", "k": "upstream k is declared",
 				"target": "environment payments/staging is declared", "send": "secret own/x is declared"} {
 				w.refuse(gone([]remit.EntryIndex{5}, remit.Hash([]byte(text))), remit.Conflict, words)
 			}
@@ -144,7 +145,7 @@ func TestErase(t *testing.T) {
 				s.Agents, s.Upstreams, s.Environments, s.Repositories, s.Secrets = s.Agents[1:], nil, nil, nil, nil
 			})
 			alone(w)
-			for _, text := range []string{"tom", "purpose", "k", "target", "send"} {
+			for _, text := range []string{"tom", "identity", "purpose", "k", "target", "send"} {
 				w.must(gone([]remit.EntryIndex{5}, remit.Hash([]byte(text))))
 			}
 			w.must(person)

@@ -61,8 +61,10 @@ func decide(s *State, now int64, c Command) ([]remit.Event, Result, error) {
 		return decideStartJob(s, now, c)
 	case *EndTask:
 		return decideEndTask(s, now, c)
+	case *DropHold:
+		return decideDropHold(s, now, c)
 	case *Kill:
-		return decideKill(s, c)
+		return decideKill(s, now, c)
 	case *ChangeAgent:
 		return decideChangeAgent(s, now, c)
 	case *StartInstance:
@@ -85,10 +87,28 @@ func decide(s *State, now int64, c Command) ([]remit.Event, Result, error) {
 		return decideContain(s, c)
 	case *CastVote:
 		return decideVote(s, now, c)
+	case *OpenGlass:
+		return decideOpenGlass(s, now, c)
+	case *ReviewGlass:
+		return decideReviewGlass(s, now, c)
+	case *SeeAccess:
+		return decideSee(s, now, c)
 	case *StoreSecret:
 		return decideStoreSecret(s, c)
 	case *ConfirmKey:
-		return decideConfirmKey(s, c)
+		return decideConfirmKey(s, now, c)
+	case *Invite:
+		return decideInvite(s, now, c)
+	case *WithdrawInvitation:
+		return decideWithdraw(s, c)
+	case *EnrolKey:
+		return decideEnrol(s, now, c)
+	case *RemoveKey:
+		return decideRemoveKey(s, c)
+	case *ShowGroups:
+		return decideShowGroups(s, now, c)
+	case *KeepAnswer:
+		return decideKeep(s, now, c)
 	case *CountDenials:
 		if c.Entry >= s.Next || c.Count < 1 {
 			return nil, Result{}, remit.Errorf(remit.BadRequest, "entry %d is not a denial that could be counted", c.Entry)
@@ -170,7 +190,7 @@ func decideCreateTask(s *State, now int64, c *CreateTask) ([]remit.Event, Result
 	if !s.agentLive(c.Agent, now) {
 		return fail(remit.NotLive, "agent %s is %s, expired, or its owner has left", c.Agent, a.Status)
 	}
-	if !s.mayRequest(c.By, a) {
+	if !s.mayRequest(c.By, a, now) {
 		return fail(remit.Forbidden, "you are neither the owner of agent %s nor in one of the groups that may request its tasks %v", c.Agent, a.Requesters)
 	}
 	life := time.Duration(c.For)
@@ -211,16 +231,8 @@ func decideCreateTask(s *State, now int64, c *CreateTask) ([]remit.Event, Result
 }
 
 // mayRequest tells whether p may request tasks of a: an authority apart from executing them.
-func (s *State) mayRequest(p remit.ID, a *Agent) bool {
-	if a.Owner == p {
-		return true
-	}
-	for _, g := range a.Requesters {
-		if group := s.Groups[g]; group != nil && slices.Contains(group.Members, p) {
-			return true
-		}
-	}
-	return false
+func (s *State) mayRequest(p remit.ID, a *Agent, now int64) bool {
+	return a.Owner == p || slices.ContainsFunc(a.Requesters, func(g string) bool { return s.InGroup(g, p, now) })
 }
 
 // mayEnd tells whether p may end a task: who requested it, who owns its agent, an administrator.
@@ -260,7 +272,7 @@ func decideEndTask(s *State, now int64, c *EndTask) ([]remit.Event, Result, erro
 	return end.events, Result{ID: c.Task}, nil
 }
 
-func decideKill(s *State, c *Kill) ([]remit.Event, Result, error) {
+func decideKill(s *State, now int64, c *Kill) ([]remit.Event, Result, error) {
 	end := s.ending(c.By)
 	switch c.What {
 	case "task":
@@ -301,8 +313,12 @@ func decideKill(s *State, c *Kill) ([]remit.Event, Result, error) {
 			end.events = append(end.events, &remit.PersonKilled{Person: c.ID, By: c.By})
 		}
 		end.person(c.ID)
+	case "plan":
+		if err := end.plan(now, c); err != nil {
+			return nil, Result{}, err
+		}
 	default:
-		return nil, Result{}, remit.Errorf(remit.BadRequest, "kill ends a task, an agent or a person, not %q", c.What)
+		return nil, Result{}, remit.Errorf(remit.BadRequest, "kill ends a task, an agent or a person, or withdraws a plan, not %q", c.What)
 	}
 	return end.events, Result{ID: c.ID}, nil
 }

@@ -19,7 +19,7 @@ func wrong(path, format string, args ...any) error {
 // diff checks a set against the state and lists its changes.
 func (s *State) diff(by remit.ID, set *Set) ([]change, error) {
 	d := &differ{s: s, by: by, set: set}
-	for _, step := range []func() error{d.people, d.groups, d.upstreams, d.environments, d.repositories, d.secrets, d.tools, d.boundaries, d.detections, d.agents, d.policy} {
+	for _, step := range []func() error{d.people, d.groups, d.upstreams, d.environments, d.repositories, d.secrets, d.tools, d.boundaries, d.detections, d.glasses, d.notify, d.agents, d.policy} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -112,12 +112,12 @@ func (d *differ) remove(kind, name, widens string) {
 }
 
 func (d *differ) people() error {
-	owner := map[string]int{}
+	owner, identity := map[string]int{}, map[remit.Digest]int{}
 	declared := map[remit.ID]bool{}
 	for i, p := range d.set.People {
 		path := fmt.Sprintf("people[%d]", i)
-		if len(p.Keys) == 0 {
-			return wrong(path+".keys", "a person has at least one key")
+		if err := d.identities(path, i, p, identity); err != nil {
+			return err
 		}
 		if declared[p.ID] {
 			return wrong(path, "this person is declared twice")
@@ -132,11 +132,8 @@ func (d *differ) people() error {
 				return wrong(fmt.Sprintf("%s.keys[%d]", path, j), "this key is also people[%d]'s; one person is one record", o)
 			}
 			owner[fp] = i
-			for _, id := range sorted(d.s.People) {
-				// The key of somebody who was killed does not come back under another name.
-				if other := d.s.People[id]; id != p.ID && (!other.Removed || other.Killed) && slices.ContainsFunc(other.Keys, func(o remit.Key) bool { return bytes.Equal(o.Public, k.Public) }) {
-					return wrong(fmt.Sprintf("%s.keys[%d]", path, j), "this key belongs to another person (%s); one person is one record", id)
-				}
+			if id := d.s.keyOwner(k.Public, p.ID); id != "" {
+				return wrong(fmt.Sprintf("%s.keys[%d]", path, j), "this key belongs to another person (%s); one person is one record", id)
 			}
 		}
 		p.By = d.by
@@ -146,10 +143,13 @@ func (d *differ) people() error {
 			d.add("person", string(p.ID), "add", "", &p)
 		case old.Removed:
 			d.add("person", string(p.ID), "add", "a person comes back", &p)
-		case !sameKeys(old.Keys, p.Keys):
+		case !sameKeys(old.declared(), p.Keys) || !sameIdentities(old.Identities, p.Identities):
 			widens := ""
-			if slices.ContainsFunc(p.Keys, func(k remit.Key) bool { return !hasKey(old.Keys, k) }) {
+			switch {
+			case slices.ContainsFunc(p.Keys, func(k remit.Key) bool { return !hasKey(old.Keys, k) }):
 				widens = "a person gets a new key"
+			case slices.ContainsFunc(p.Identities, func(x remit.Digest) bool { return !slices.Contains(old.Identities, x) }):
+				widens = "a person gets an identity, and whoever proves it signs in as them"
 			}
 			d.add("person", string(p.ID), "change", widens, &p)
 		}
@@ -193,11 +193,14 @@ func (d *differ) groups() error {
 				return wrong(fmt.Sprintf("%s.members[%d]", path, j), "no such person is declared")
 			}
 		}
-		if g.Name == remit.Administrators && !slices.ContainsFunc(g.Members, func(m remit.ID) bool {
-			p := d.s.People[m]
-			return p == nil || !p.Killed
-		}) {
-			return wrong(path+".members", "at least one living administrator stays")
+		if g.Name == remit.Administrators && !slices.ContainsFunc(g.Members, d.governs) {
+			return wrong(path+".members", "at least one living administrator stays, who has a key")
+		}
+		if err := d.sources(path, g); err != nil {
+			return err
+		}
+		if a := g.Asks; a != (remit.Asks{}) && (a.Most < 1 || a.Most > 1000 || a.Hours < 1 || a.Hours > 168) {
+			return wrong(path+".asks", "a group is asked at most 1 to 1,000 times in 1 to 168 hours")
 		}
 		declared[g.Name] = true
 		g.Members = add(nil, g.Members...)
@@ -206,20 +209,23 @@ func (d *differ) groups() error {
 		switch {
 		case old == nil:
 			widens := ""
-			if len(g.Members) > 0 {
+			if len(g.Members)+len(g.From) > 0 {
 				widens = fmt.Sprintf("group %s is new: where a policy names it, its members decide", g.Name)
 			}
 			d.add("group", g.Name, "add", widens, &g)
-		case !slices.Equal(old.Members, g.Members):
+		case !slices.Equal(old.Members, g.Members) || !equal(old.From, g.From) || old.Asks != g.Asks:
 			widens := ""
-			if slices.ContainsFunc(g.Members, func(m remit.ID) bool { return !slices.Contains(old.Members, m) }) {
+			switch {
+			case slices.ContainsFunc(g.Members, func(m remit.ID) bool { return !slices.Contains(old.Members, m) }):
 				widens = fmt.Sprintf("group %s gets a member, who may then decide with it", g.Name)
+			case slices.ContainsFunc(g.From, func(f remit.GroupSource) bool { return !slices.Contains(old.From, f) }):
+				widens = fmt.Sprintf("group %s takes members from a provider, who may then decide with it", g.Name)
 			}
 			d.add("group", g.Name, "change", widens, &g)
 		}
 	}
 	for _, name := range sorted(d.s.Groups) {
-		if !declared[name] && len(d.s.Groups[name].Members) > 0 {
+		if g := d.s.Groups[name]; !declared[name] && len(g.Members)+len(g.From) > 0 {
 			d.remove("group", name, "")
 		}
 	}
@@ -234,6 +240,12 @@ func (d *differ) needs(path string, needs []remit.Need) error {
 		if n.N < 1 || n.N > 10 {
 			return wrong(fmt.Sprintf("%s[%d].n", path, i), "a quorum asks for 1 to 10 people")
 		}
+		if err := n.CheckEvidence(); err != nil {
+			return wrong(fmt.Sprintf("%s[%d].evidence", path, i), "%v", err)
+		}
+		if err := n.StepUp.Check(); err != nil {
+			return wrong(fmt.Sprintf("%s[%d].step_up", path, i), "%v", err)
+		}
 		if n.Group != remit.Administrators && !slices.ContainsFunc(d.set.Groups, func(g remit.GroupDeclared) bool { return g.Name == n.Group }) {
 			return wrong(fmt.Sprintf("%s[%d].group", path, i), "no group %q is declared", n.Group)
 		}
@@ -244,7 +256,9 @@ func (d *differ) needs(path string, needs []remit.Need) error {
 // loosens tells whether a quorum asks for less than it did.
 func loosens(old, now []remit.Need) bool {
 	return slices.ContainsFunc(old, func(o remit.Need) bool {
-		return !slices.ContainsFunc(now, func(n remit.Need) bool { return n.Group == o.Group && n.N >= o.N })
+		return !slices.ContainsFunc(now, func(n remit.Need) bool {
+			return n.Group == o.Group && n.N >= o.N && (n.Evidence == "" || n.Evidence == o.Evidence) && (o.InProduction || !n.InProduction) && n.StepUp.AtLeast(o.StepUp)
+		})
 	})
 }
 

@@ -25,7 +25,6 @@ func TestDiffNamesWhatIsWrong(t *testing.T) {
 		path, words string
 		change      func(*authority.Set)
 	}{
-		{"people[2].keys", "at least one key", func(s *authority.Set) { s.People[2].Keys = nil }},
 		{"people[7]", "declared twice", func(s *authority.Set) { s.People = append(s.People, person("mia", touch("x"))) }},
 		{"people[2].keys[0]", "not a type of key", func(s *authority.Set) { s.People[2].Keys = []remit.Key{{Public: []byte("x")}} }},
 		{"people[2].keys[0]", "is also people[1]'s", func(s *authority.Set) { s.People[2].Keys = s.People[1].Keys }},

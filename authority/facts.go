@@ -24,6 +24,36 @@ type Facts struct {
 	Deploy    DeployFacts      `json:"deploy,omitzero"`
 	Review    ReviewFacts      `json:"review,omitzero"`
 	Tool      remit.ToolCall   `json:"tool,omitzero"` // that a step of stage tool stands for
+	Plan      PlanState        `json:"plan,omitzero"`
+	Approval  ApprovalFacts    `json:"approval,omitzero"` // that a work order is claimed with
+}
+
+// ApprovalFacts are the votes on a request whose work order is claimed, in the order in which they were cast: those of which
+// it is known how their voters were signed in.
+type ApprovalFacts struct {
+	Votes []VoteFacts `json:"votes,omitempty"`
+}
+
+// VoteFacts are one vote. Whether it counts is for the compiled rules; a policy can ask for more of what it shows.
+type VoteFacts struct {
+	Person    remit.ID        `json:"person"`
+	Approve   bool            `json:"approve"`
+	Assurance remit.Assurance `json:"assurance"`
+	// As in remit.SignedIn.
+	Method   string   `json:"method,omitempty"`
+	Provider string   `json:"provider,omitempty"`
+	ACR      string   `json:"acr,omitempty"`
+	AMR      []string `json:"amr,omitempty"`
+	Age      int64    `json:"age,omitempty"`
+}
+
+// PlanState is how a request stands to plans: it files one, or there is one in force.
+type PlanState struct {
+	Files  int      `json:"files"`  // steps that it files; they stand in Facts.Steps as well, those that were used before among them
+	Exact  int      `json:"exact"`  // of them
+	Before int      `json:"before"` // steps of the task's plans that were used before
+	In     remit.ID `json:"in"`     // the access request whose votes put the plan of the task in force
+	Inside bool     `json:"inside"` // it lies inside that plan
 }
 
 // DeployFacts are what deploy.promote or deploy.rollback would do.
@@ -119,6 +149,8 @@ type StepView struct {
 	Workflows    []remit.WorkflowFinding  `json:"workflows,omitempty"`
 	Owners       []remit.Ownership        `json:"owners,omitempty"`
 	Truncated    bool                     `json:"truncated,omitempty"`
+	// Planned: it is a step of a plan that is filed, not of the request; what is changed is not known yet.
+	Planned bool `json:"planned,omitempty"`
 }
 
 // Encode is the one encoding of f: JSON with the members in the order of the types, no space.

@@ -25,6 +25,10 @@ func (s *State) decided(now int64, c *Authorize, task *Task, steps []looked, d *
 		}
 	}
 	e.Steps = known
+	var in compared
+	if d.v == remit.Hold {
+		in = s.compare(task, now, r, steps)
+	}
 	if !d.malformed {
 		s.stateChain(e, r)
 	}
@@ -44,6 +48,15 @@ func (s *State) decided(now int64, c *Authorize, task *Task, steps []looked, d *
 		e.Effect = s.effectDigest(r, steps)
 		all, added := s.closure(task, known, d.needs, e.Deploy.Artifacts...)
 		e.Closure = added
+		e.Stood = s.evidence(d, now, task, r, known)
+		e.Plan = s.pass(d, now, in, all)
+		e.Glass = s.glass(d, now, task, r, steps)
+		if r.Plan != nil {
+			e.Plan = remit.PlanFacts{Filed: r.Plan.Steps, Until: s.lifeEnd(task.ID)}
+			if r.Plan.For > 0 {
+				e.Plan.Until = min(e.Plan.Until, now+r.Plan.For)
+			}
+		}
 		switch {
 		case r.Access != "":
 			then = s.claim(now, c, d, e.Effect, all)
@@ -59,6 +72,9 @@ func (s *State) decided(now int64, c *Authorize, task *Task, steps []looked, d *
 		if d.v == remit.Hold {
 			e.Access = s.accessFor(then, r, e.Effect)
 		}
+		if d.v == remit.Deny {
+			e.Stood, e.Plan, e.Glass = nil, remit.PlanFacts{}, ""
+		}
 	}
 	for _, o := range d.observed {
 		e.Observed = append(e.Observed, o.Name())
@@ -69,7 +85,7 @@ func (s *State) decided(now int64, c *Authorize, task *Task, steps []looked, d *
 		d.deny(remit.TooLargeToJudge, "R10", "the decision on it would take %d bytes and an entry of the log holds at most %d; do it in parts, or with shorter names", n, maxEvent)
 		e.Steps, e.Closure, e.Effect, e.Access = nil, nil, remit.Digest{}, r.Access
 		e.Artifacts, e.Deploy, e.Observed = nil, remit.Deploy{}, nil
-		e.Child = remit.ChildFacts{}
+		e.Child, e.Plan, e.Stood = remit.ChildFacts{}, remit.PlanFacts{}, nil
 		then = s.refuseClaim(c, d)
 	}
 	e.Verdict, e.Code, e.Rules = d.v, d.code, d.rules
@@ -83,6 +99,12 @@ func (s *State) decided(now int64, c *Authorize, task *Task, steps []looked, d *
 		e.NotAfter = min(now+int64(PermitLife), s.lifeEnd(task.ID))
 		if a := s.Accesses[r.Access]; a != nil {
 			e.NotAfter = min(e.NotAfter, a.NotAfter)
+		}
+		if e.Plan.Used != nil {
+			e.NotAfter = min(e.NotAfter, task.Plan.Until)
+		}
+		if o := s.Opened[e.Glass]; o != nil {
+			e.NotAfter = min(e.NotAfter, o.Until)
 		}
 		res.Decision.Permit.ID = e.Permit
 	}
@@ -106,7 +128,7 @@ func (s *State) refuseClaim(c *Authorize, d *verdict) []remit.Event {
 // place of the one before (R6).
 func (s *State) replaced(task *Task, steps []remit.StepFacts) []remit.ID {
 	same := func(a, b remit.StepFacts) bool {
-		return a.Ref != "" && !a.Step.Effect && !b.Step.Effect && a.Ref == b.Ref && a.Step.Action == b.Step.Action && a.Step.Resource == b.Step.Resource
+		return (a.Ref != "" || a.Step.Action == remit.ActionPlan) && !a.Step.Effect && !b.Step.Effect && a.Ref == b.Ref && a.Step.Action == b.Step.Action && a.Step.Resource == b.Step.Resource
 	}
 	var out []remit.ID
 	for _, id := range s.HoldsOf(task.ID) {
@@ -123,6 +145,9 @@ func (s *State) replaced(task *Task, steps []remit.StepFacts) []remit.ID {
 // hold makes the access request of a held step, or denies where nobody could ever approve it.
 func (s *State) hold(now int64, c *Authorize, task *Task, d *verdict, effect remit.Digest, steps []remit.StepFacts, closure []remit.ID) []remit.Event {
 	r := c.Request
+	if checkStored(d, r); d.v == remit.Deny {
+		return nil
+	}
 	old := s.replaced(task, steps)
 	for _, id := range s.HoldsOf(task.ID) {
 		switch a := s.Accesses[id]; {
@@ -142,8 +167,7 @@ func (s *State) hold(now int64, c *Authorize, task *Task, d *verdict, effect rem
 		return nil
 	}
 	el := electorate{s: s, closure: closure, needs: d.needs, zone: d.zone, made: s.Next, madeAt: now, now: now}
-	may, refused := el.eligible()
-	if !el.met(may) {
+	if refused, ok := el.fillable(); !ok {
 		d.deny(remit.NoApprover, "R3", "it needs %s, and nobody who may is left: %s", ask(d.needs), strings.Join(refused, "; "))
 		return nil
 	}
@@ -159,6 +183,11 @@ func (s *State) hold(now int64, c *Authorize, task *Task, d *verdict, effect rem
 		// The same change on another base: votes count by the change, below production (R6).
 		a := s.Accesses[id]
 		open.Carried = a.Change == open.Change && !open.Change.IsZero() && d.zone != remit.ZoneProduction && now < a.NotAfter
+	}
+	if !open.Carried {
+		if s.asksTooOften(d, now); d.v == remit.Deny {
+			return nil
+		}
 	}
 	events := end.events
 	open.ID = newID(s, "A", 1+len(events))
@@ -206,12 +235,12 @@ func (s *State) claim(now int64, c *Authorize, d *verdict, effect remit.Digest, 
 	}
 	if el.met(s.standing(a, el)) {
 		d.v = remit.Allow
-		if !slices.Equal(el.needs, a.Needs) {
+		if !slices.EqualFunc(el.needs, a.Needs, remit.Need.Equal) {
 			return []remit.Event{&remit.AccessMoved{Access: a.ID, To: remit.AccessMet, Needs: el.needs}}
 		}
 		return nil
 	}
-	if may, refused := el.eligible(); !el.met(may) {
+	if refused, ok := el.fillable(); !ok {
 		d.deny(remit.NoApprover, "R3", "it now needs %s, and nobody who may is left: %s", ask(el.needs), strings.Join(refused, "; "))
 		end.hold(a.ID, remit.NoApprover)
 		end.idle(a.Task, a.ID)
@@ -221,14 +250,14 @@ func (s *State) claim(now int64, c *Authorize, d *verdict, effect remit.Digest, 
 	return []remit.Event{&remit.AccessMoved{Access: a.ID, To: remit.AccessOpen, Why: remit.PolicyHeld, Needs: el.needs}}
 }
 
-// standing are the approvers of a whose votes still count: eligible at the vote and now.
-func (s *State) standing(a *Access, el electorate) []remit.ID { return el.standing(a.Votes, a.SelfAt) }
+// standing are the votes on a that still count: their voters were eligible at the vote and are now.
+func (s *State) standing(a *Access, el electorate) []Vote { return el.standing(a.Votes, a.SelfAt) }
 
-func (e electorate) standing(votes []Vote, selfAt int64) []remit.ID {
-	var out []remit.ID
+func (e electorate) standing(votes []Vote, selfAt int64) []Vote {
+	var out []Vote
 	for _, v := range votes {
 		if e.counts(v, selfAt) {
-			out = add(out, v.Person)
+			out = append(out, v)
 		}
 	}
 	return out
@@ -288,6 +317,9 @@ func decideRedeem(s *State, now int64, c *Redeem) ([]remit.Event, Result, error)
 			return nil, Result{}, err
 		}
 	}
+	if err := s.checkUse(p, now); err != nil {
+		return nil, Result{}, err
+	}
 	if a := s.Accesses[p.Access]; a != nil {
 		if !s.stands(a, now) {
 			return nil, Result{}, remit.Errorf(remit.NotLive, "the authority of permit %s has ended", c.Permit)
@@ -320,7 +352,7 @@ func decideRecord(s *State, now int64, c *Record) ([]remit.Event, Result, error)
 		return nil, Result{}, err
 	}
 	out := c.Outcome
-	if out == remit.Done && (!s.TaskLive(a.Task, now) || !s.launcherLive(a.Launcher)) {
+	if out == remit.Done && (!s.TaskLive(a.Task, now) || !s.launcherLive(a.Launcher) || s.planGone(a)) {
 		out = remit.AfterRevocation
 	}
 	events := []remit.Event{&remit.Recorded{Attempt: c.Attempt, Outcome: out, Code: c.Code, Receipt: c.Receipt, Made: c.Made}}

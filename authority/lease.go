@@ -165,7 +165,7 @@ func decideMoveLease(s *State, now int64, c *MoveLease) ([]remit.Event, Result, 
 		return fail(remit.NotLive, "lease %s has ended with its task or its time; it only moves towards its end", c.Lease)
 	case c.To != remit.LeaseQuarantined && c.NotAfter > l.NotAfter+int64(LeaseSkew):
 		return fail(remit.Conflict, "upstream %s gave lease %s longer than was asked for; it is quarantined", l.Upstream, c.Lease)
-	case c.To == remit.LeaseExpired && !l.over(now):
+	case c.To == remit.LeaseExpired && !l.over(now, c.NotAfter):
 		return fail(remit.Conflict, "lease %s has not expired by its upstream's own clock", c.Lease)
 	case c.To == remit.LeaseRevoking && l.Status == remit.LeaseRevoking && c.Tries <= l.Tries:
 		return fail(remit.Conflict, "lease %s is being revoked; say how often that was tried, more than %d", c.Lease, l.Tries)
@@ -183,8 +183,9 @@ func (l *Lease) end() int64 {
 
 // over tells whether the upstream's own end of a lease has passed, with the skew (R9). Where it stated none, only what
 // was asked for is known; that counts for credentials that nothing but their end ends, because no probe will ever tell.
-func (l *Lease) over(now int64) bool {
-	end := l.Stated
+// stated is what the upstream says of it now.
+func (l *Lease) over(now, stated int64) bool {
+	end := max(l.Stated, stated)
 	if end == 0 && l.Revocation == remit.RevokeExpiry {
 		end = l.NotAfter
 	}

@@ -283,7 +283,8 @@ func TestMoveLease(t *testing.T) {
 		w.later(10*time.Minute).stays(l, remit.LeaseExpired, remit.Conflict, "does not become")
 		w.move(l, remit.LeaseRevoking)
 		w.later(time.Minute-1).stays(l, remit.LeaseExpired, remit.Conflict, "upstream's own clock")
-		w.later(1).move(l, remit.LeaseExpired)
+		w.later(1).refuse(&authority.MoveLease{Lease: l, To: remit.LeaseExpired, NotAfter: w.now.UnixNano()}, remit.Conflict, "upstream's own clock") // it ends now, it says
+		w.move(l, remit.LeaseExpired)
 	})
 	run("without a stated end only what nothing else ends expires as it was asked for", func(t *testing.T, w *world) {
 		immediate, _ := w.lease(nil, remit.LeaseRevoking)

@@ -187,7 +187,7 @@ func (s *State) lookOne(task *Task, r remit.Request, st remit.Step, ref *remit.R
 		}
 		return l
 	}
-	if task != nil {
+	if task != nil && st.Action != remit.ActionPlan {
 		if l.bad == "" {
 			l.scope, l.hint = inScope(task.Grant, st, ref, r)
 		}
@@ -322,6 +322,11 @@ func (s *State) factsOf(r remit.Request, task *Task, steps []looked, now int64) 
 		// A work order is judged as what it is: the act of the agent that asked for it.
 		agent = a.Agent
 		f.Instance = InstanceFacts{ID: a.Instance, Confinement: a.Confined, Launcher: a.Launcher}
+		for _, v := range a.Votes {
+			if x := v.Signed; !x.IsZero() {
+				f.Approval.Votes = append(f.Approval.Votes, VoteFacts{v.Person, v.Approve, v.Assurance, x.Method, x.Provider, x.ACR, x.AMR, x.Age})
+			}
+		}
 	}
 	if a := s.Agents[agent]; a != nil {
 		f.Agent = AgentFacts{Name: a.Name, Function: a.Function, Owner: a.Owner}
@@ -342,6 +347,10 @@ func (s *State) factsOf(r remit.Request, task *Task, steps []looked, now int64) 
 	for _, l := range steps {
 		l.view.Debt = s.inDebt(s.upstreamOf(l.view.Resource), f.Minute*60e9)
 		f.Steps = append(f.Steps, l.view)
+	}
+	f.Plan = s.planState(task, f.Minute*60e9, r, steps)
+	if r.Plan != nil && task != nil {
+		f.Steps = append(f.Steps, s.plannedViews(task, r)...)
 	}
 	return f
 }

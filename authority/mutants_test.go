@@ -2,12 +2,13 @@ package authority_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -18,31 +19,50 @@ import (
 // mutant is one edit of the package's source that breaks a rule.
 type mutant struct{ file, rule, old, new string }
 
-// slowTests are files whose tests do not judge mutants: they are left out of each build. The others take a second.
-var slowTests = []string{"property_test.go", "property_chain_test.go", "property_child_test.go", "property_sweep_test.go", "property_control_test.go", "property_tool_test.go", "fuzz_test.go", "mutants_test.go", "mutants_list_test.go", "mutants_release_test.go", "mutants_child_test.go", "mutants_control_test.go", "mutants_sweep_test.go", "mutants_tool_test.go"}
+// judges says whether a file's tests judge mutants: random histories, lists of mutants and fuzz targets do not, so that the
+// tests of a mutant take a second. Which files those are is their name's to say, so that no list has to be kept.
+func judges(file string) bool {
+	return strings.HasSuffix(file, "_test.go") && file != "fuzz_test.go" &&
+		!strings.HasPrefix(file, "property_") && !strings.HasPrefix(file, "mutants_")
+}
+
+func allMutants() []mutant {
+	return slices.Concat(mutants, controlMutants, releaseMutants, childMutants, sweepMutants, toolMutants, planMutants, glassMutants, seenMutants, stepMutants, keyMutants, edgeMutants, onceMutants)
+}
+
+// TestMutantsFit: whoever changes a rule that a mutant breaks changes the mutant with it.
+func TestMutantsFit(t *testing.T) {
+	source := map[string]string{}
+	told := map[mutant]bool{}
+	for _, m := range allMutants() {
+		if source[m.file] == "" {
+			b, err := os.ReadFile(m.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source[m.file] = string(b)
+		}
+		if n := strings.Count(source[m.file], m.old); n != 1 {
+			t.Errorf("%s, %s: %q stands %d times; a mutant changes one place", m.file, m.rule, m.old, n)
+		}
+		same := mutant{file: m.file, old: m.old, new: m.new}
+		if told[same] {
+			t.Errorf("%s, %s: another mutant is the same", m.file, m.rule)
+		}
+		told[same] = true
+	}
+}
 
 // TestMutants shows that every compiled rule is tested: with the rule broken, a test fails.
 func TestMutants(t *testing.T) {
 	if os.Getenv("REMIT_MUTANTS") != "1" {
-		t.Skip("this compiles the package once for each mutant, which takes minutes; REMIT_MUTANTS=1 runs it")
+		t.Skip("this runs the tests once for each mutant, which takes minutes; REMIT_MUTANTS=1 runs it")
 	}
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := slices.Concat(mutants, controlMutants, releaseMutants, childMutants, sweepMutants, toolMutants)
-	work := make(chan int)
-	var wg sync.WaitGroup
-	for range 2 {
-		wg.Go(func() {
-			for i := range work {
-				m := all[i]
-				if why := survives(t.TempDir(), here, m); why != "" {
-					t.Errorf("%s, %s: %q: %s", m.file, m.rule, m.old, why)
-				}
-			}
-		})
-	}
+	all := allMutants()
 	// REMIT_MUTANT=TEXT judges those whose file and rule contain it; REMIT_MUTANT_PART=0/2 every second one.
 	part, of := 0, 1
 	if p := os.Getenv("REMIT_MUTANT_PART"); p != "" {
@@ -50,54 +70,97 @@ func TestMutants(t *testing.T) {
 			t.Fatalf("REMIT_MUTANT_PART is PART/PARTS, such as 0/2, not %q", p)
 		}
 	}
-	for i := range all {
-		if only := os.Getenv("REMIT_MUTANT"); i%of == part && (only == "" || strings.Contains(all[i].file+" "+all[i].rule, only)) {
-			work <- i
+	chosen := map[int]mutant{}
+	for i, m := range all {
+		if i%of == part && strings.Contains(m.file+" "+m.rule, os.Getenv("REMIT_MUTANT")) {
+			chosen[i+1] = m
 		}
+	}
+	bin, wrong, err := compile(t.Context(), t.TempDir(), here, chosen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if why := run(t.Context(), bin, here, 0, ".", 10*time.Minute); why == "" {
+		t.Fatal("the tests fail without a mutant")
+	}
+	limit := max(2*time.Minute, 10*time.Since(began)) // a mutant that never ends is caught; a busy machine catches none
+	t.Logf("%d mutants", len(chosen))
+	work := make(chan int)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for i := range work {
+				m, why := chosen[i], wrong[i]
+				if why == "" {
+					why = survives(t.Context(), bin, here, i, m, limit)
+				}
+				if why != "" {
+					t.Errorf("%s, %s: %q: %s", m.file, m.rule, m.old, why)
+				}
+			}
+		})
+	}
+	for _, i := range slices.Sorted(maps.Keys(chosen)) {
+		work <- i
 	}
 	close(work)
 	wg.Wait()
 }
 
-// survives is why a mutant is not caught; empty: it is.
-func survives(dir, here string, m mutant) string {
-	path := filepath.Join(here, m.file)
-	source, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
-	}
-	if n := strings.Count(string(source), m.old); n != 1 {
-		return fmt.Sprintf("the text stands %d times; a mutant changes one place", n)
-	}
-	changed, overlay, bin := filepath.Join(dir, m.file), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "mutant.test")
-	files := map[string]string{path: changed}
-	for _, f := range slowTests {
-		files[filepath.Join(here, f)] = "" // as if it did not exist
-	}
-	replace, err := json.Marshal(map[string]map[string]string{"Replace": files})
-	if err != nil {
-		return err.Error()
-	}
-	for name, body := range map[string]string{changed: strings.Replace(string(source), m.old, m.new, 1), overlay: string(replace)} {
-		if err := os.WriteFile(name, []byte(body), 0o600); err != nil {
-			return err.Error()
+const noneFails = "it survives: no test fails"
+
+// survives is why a mutant is not caught; empty: it is. The tests beside its file are run first, because mostly they tell.
+func survives(ctx context.Context, bin, here string, on int, m mutant, limit time.Duration) string {
+	if near := beside(here, m.file); near != "" {
+		if why := run(ctx, bin, here, on, near, limit); why != noneFails {
+			return why
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-gcflags=-N -l", "-ldflags=-s -w", "-overlay", overlay, "-o", bin, ".")
-	build.Dir, build.Env = here, append(os.Environ(), "GOGC=400") // less collecting of garbage saves a third of the time
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Sprintf("it does not compile: %v\n%s", err, out)
+	return run(ctx, bin, here, on, ".", limit)
+}
+
+var testName = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+
+// beside matches the names of the tests in files that are named like the file: of plan.go those in plan_test.go and
+// plan_file_test.go, of diff_people.go those in diff_test.go.
+func beside(here, file string) string {
+	for stem := strings.TrimSuffix(filepath.Base(file), ".go"); stem != ""; stem = stem[:max(0, strings.LastIndex(stem, "_"))] {
+		files, err := filepath.Glob(filepath.Join(here, stem+"*_test.go"))
+		if err != nil {
+			return ""
+		}
+		var names []string
+		for _, f := range files {
+			if !judges(filepath.Base(f)) {
+				continue
+			}
+			b, err := os.ReadFile(f)
+			if err != nil {
+				return ""
+			}
+			for _, hit := range testName.FindAllStringSubmatch(string(b), -1) {
+				names = append(names, hit[1])
+			}
+		}
+		if len(names) > 0 {
+			return "^(" + strings.Join(names, "|") + ")$"
+		}
 	}
-	defer os.Remove(bin)
-	run := exec.CommandContext(ctx, bin, "-test.short", "-test.failfast")
-	run.Dir, run.Env = here, append(os.Environ(), "GOGC=400")
+	return ""
+}
+
+// run is why no test fails with a mutant; empty: one does.
+func run(ctx context.Context, bin, here string, on int, tests string, limit time.Duration) string {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	run := exec.CommandContext(ctx, bin, "-test.short", "-test.failfast", "-test.run", tests)
+	run.Dir, run.Env = here, append(os.Environ(), "GOGC=400", fmt.Sprintf("%s=%d", onName, on)) // less collecting of garbage saves a third of the time
 	out, err := run.CombinedOutput()
 	var failed *exec.ExitError
 	switch {
 	case err == nil:
-		return "it survives: no test fails"
+		return noneFails
 	case !errors.As(err, &failed):
 		return fmt.Sprintf("it could not be run: %v\n%s", err, out)
 	}

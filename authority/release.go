@@ -407,6 +407,9 @@ func (s *State) judgeReviews(d *verdict, now int64, l looked) {
 // carry puts what a decision is about into its permit, for what the outcome will make true.
 func (s *State) carry(p *Permit, e *remit.Decided) {
 	p.Artifacts, p.Deploy, p.Review, p.Change = e.Artifacts, e.Deploy, e.Review, e.Change
+	if p.Plan = e.Plan; len(e.Plan.Filed)+len(e.Plan.Used) > 0 {
+		p.Rules, p.Policy = e.Rules, e.Policy
+	}
 	for _, f := range e.Steps {
 		if f.Step.Effect || len(f.New) == 0 {
 			continue
@@ -429,6 +432,7 @@ func (s *State) applyOutcome(n remit.EntryIndex, at int64, x *Attempt, e *remit.
 	if env := x.Deploy.Environment; env != "" && e.Outcome != remit.NotApplied {
 		s.Releases[env] = append(s.Releases[env], Release{Deploy: x.Deploy, Task: x.Task, Access: x.Access, Attempt: x.ID, Outcome: e.Outcome, Entry: n, At: at})
 	}
+	s.applyPlan(n, x, e)
 	if e.Outcome != remit.Done {
 		return
 	}

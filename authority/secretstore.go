@@ -31,7 +31,7 @@ func decideStoreSecret(s *State, c *StoreSecret) ([]remit.Event, Result, error) 
 // keeps tells whether p may put and remove the value of a secret: an administrator, or one of its approvers.
 func (s *State) keeps(p remit.ID, x *Secret) bool {
 	return s.IsAdmin(p) || s.personLive(p) && slices.ContainsFunc(secretApprovers(x.SecretDeclared), func(n remit.Need) bool {
-		return slices.Contains(s.Groups[n.Group].members(), p)
+		return s.InGroup(n.Group, p, s.Now)
 	})
 }
 

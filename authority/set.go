@@ -104,7 +104,7 @@ func (s *State) holdControl(now int64, c control, res Result) ([]remit.Event, Re
 	open := &remit.AccessOpened{ID: newID(s, "A", 0), By: c.by, Effect: c.effect, Shown: c.shown, Needs: []remit.Need{{Group: remit.Administrators, N: 1}},
 		Closure: []remit.ID{c.by}, NotAfter: now + int64(HoldLongest), Zone: remit.ZoneControl}
 	el := electorate{s: s, closure: open.Closure, needs: open.Needs, zone: open.Zone, made: s.Next, madeAt: now, now: now}
-	if may, _ := el.eligible(); !el.met(may) {
+	if _, ok := el.fillable(); !ok {
 		return nil, Result{}, remit.Errorf(remit.NoApprover, "%s; that needs a second administrator, and none of them has a key that counts", c.why)
 	}
 	open.Card = s.cardDigest(open, remit.Caller{}, &verdict{rules: []string{"control"}})
@@ -124,10 +124,13 @@ func (s *State) claimControl(now int64, c control, id remit.ID) (voters []remit.
 			Result{Decision: remit.Decision{Verdict: remit.Deny, Code: remit.Stale, Access: id, Sentence: c.stale}}, nil
 	}
 	el := s.electorateOf(access, now)
-	voters = s.standing(access, el)
-	if !el.met(voters) {
+	votes := s.standing(access, el)
+	if !el.met(votes) {
 		return nil, []remit.Event{&remit.AccessMoved{Access: id, To: remit.AccessOpen, Why: c.code}},
 			Result{Decision: remit.Decision{Verdict: remit.Hold, Code: c.code, Access: id, Sentence: "an approver has left; another vote is needed"}}, nil
+	}
+	for _, v := range votes {
+		voters = add(voters, v.Person)
 	}
 	return voters, nil, Result{}, nil
 }

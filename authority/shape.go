@@ -63,6 +63,7 @@ func (s *State) checkShape(d *verdict, r remit.Request) {
 	s.checkRefs(d, r, bad)
 	checkChain(d, r)
 	checkTool(d, r)
+	checkPlan(d, r)
 	checkChild(r, bad)
 }
 

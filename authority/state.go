@@ -26,6 +26,8 @@ type State struct {
 	Policy        remit.Digest
 	Policies      []remit.Digest // every one that was ever in force, oldest first
 	PolicyChanges []Change
+	Notify        remit.Digest     `json:",omitzero"` // commitment of who is told of what
+	NotifyAt      remit.EntryIndex `json:",omitzero"` // that says so
 	Set           remit.Digest     // of the declarations in force
 	SetEntry      remit.EntryIndex // that put them in force
 
@@ -58,10 +60,15 @@ type State struct {
 	Merged    map[string]remit.EntryIndex // UPSTREAM/PATH@COMMIT: what came to a default branch through Remit
 	Leases    map[remit.ID]*Lease         // those that have not ended
 	Contained map[string]Change           `json:",omitempty"` // upstreams at which nothing is done, with who said so
+	Glasses   map[string]*Glass           `json:",omitempty"` // declared break-glass
+	Opened    map[remit.ID]*Opened        `json:",omitempty"` // break-glass that was opened, reviewed or not
 	Tools     map[string]*Tool            `json:",omitempty"` // by the name of the record, SERVER/TOOL or a pattern
 	ToolZones map[string]remit.Zone       `json:",omitempty"` // the one of all tools of each server (R4d)
 	Jobs      map[remit.Digest]int64      // tokens of CI jobs that have started an instance, until they expire
 	JobAge    []remit.Digest              // the same in the order in which they expire
+
+	Kept    map[remit.Digest]Kept `json:",omitempty"` // answers, by the keyed digests of Idempotency-Keys, until they expire
+	KeptAge []remit.Digest        `json:",omitempty"` // the same in the order in which they expire
 
 	Fork     Fork                              // the last time that the log went on from a backup
 	Erasures []remit.EntryIndex                // entries that say what was erased
@@ -80,11 +87,18 @@ type Change struct {
 type Person struct {
 	ID      remit.ID
 	Name    remit.Digest
-	Keys    []remit.Key
+	Keys    []remit.Key // declared and enrolled
 	Killed  bool
 	Removed bool
 	Changes []Change
 	Ended   Change // the last time that they were killed or removed: nothing of theirs from before comes back
+
+	Identities []remit.Digest `json:",omitempty"` // commitments of who they are at OpenID providers
+	Enrolled   []Enrolled     `json:",omitempty"` // of Keys, those that are not declared; oldest first
+	Keyed      bool           `json:",omitempty"` // they have, or had, a key
+	Lost       []remit.Digest `json:",omitempty"` // keys of theirs that were taken away
+	Invite     *Invitation    `json:",omitempty"`
+	Shown      []Shown        `json:",omitempty"` // groups at providers
 
 	Tasks     Line // that they requested
 	Instances Line // that they launched
@@ -95,6 +109,9 @@ type Person struct {
 type Group struct {
 	Members []remit.ID
 	Changes []Change
+	From    []remit.GroupSource `json:",omitempty"`
+	Asks    remit.Asks          `json:",omitzero"`
+	Asked   []int64             `json:",omitempty"` // when tasks asked it, within the time that Asks names; the oldest first
 }
 
 // Agent is a registered non-human identity.
@@ -218,6 +235,11 @@ type Task struct {
 	Used       Usage
 	Taints     []string `json:",omitempty"` // labels of what came in with answers to it; sorted, they only grow
 
+	Plan    *InForce         `json:",omitempty"`
+	Planned []remit.PlanStep `json:",omitempty"` // steps of earlier plans that were used, with how often
+	// Withdrawn are the access requests whose plans were taken back, in that order.
+	Withdrawn []remit.ID `json:",omitempty"`
+
 	// What it has that has not ended; sorted.
 	Children, Instances, Holds, Leases []remit.ID
 
@@ -247,6 +269,7 @@ type Access struct {
 	Status   remit.AccessStatus
 	Why      remit.Code
 	Votes    []Vote
+	Seen     []Seen            `json:",omitempty"` // by people who may vote, in the order in which they looked
 	Decision remit.EntryIndex  // the held decision, whose command is the work order
 	Refs     []string          // sorted
 	Steps    []remit.StepFacts // while it is open: what decides who caused it
@@ -267,6 +290,7 @@ type Vote struct {
 	Key       remit.Digest
 	Assurance remit.Assurance
 	Entry     remit.EntryIndex
+	Signed    remit.SignedIn `json:",omitzero"`
 }
 
 // Permit is an allow that was not yet redeemed.
@@ -291,6 +315,10 @@ type Permit struct {
 	Head      string       // of a change of refs, and of what is reviewed
 	Merged    []string     // UPSTREAM/PATH@COMMIT
 	Into      string       // UPSTREAM/PATH to whose default branch it merges
+	// The plan that it files, or by which it passes; then also the rules that asked people for it, and the policy.
+	Plan   remit.PlanFacts `json:",omitzero"`
+	Rules  []string        `json:",omitempty"`
+	Policy remit.Digest    `json:",omitzero"`
 }
 
 // Attempt is a redeemed permit without an outcome.

@@ -204,6 +204,10 @@ func TestSweep(t *testing.T) {
 			w.must(w.restore(nil, touch("ada"), touch("bob")))
 			over(w, all...)
 			w.refuse(w.ballot(asked, "bob", touch("bob"), true), remit.NotLive, "who asked")
+			next := w.s.Next
+			if w.must(&authority.SeeAccess{Access: asked, Person: "p-bob"}); w.s.Next != next {
+				t.Fatal("somebody sees what nobody asks any more")
+			}
 			fresh := w.task("coder", "p-noa")
 			w.sweep()
 			killed(w, "", all...)

@@ -238,10 +238,10 @@ func checkTool(d *verdict, r remit.Request) {
 	}
 }
 
-// checkStored denies a call that would have to wait and is too large to be stored: after the votes there would be nothing to
+// checkStored denies a call that has to wait and is too large to be stored: after the votes there would be nothing to
 // carry out. A request with a pack, or for a tool within the agent, is stored in other ways.
 func checkStored(d *verdict, r remit.Request) {
-	if d.v == remit.Hold && r.Tool != nil && r.Tool.Server != remit.LocalTools && len(r.Order) == 0 && r.Access == "" && !r.Advice {
+	if r.Tool != nil && r.Tool.Server != remit.LocalTools && len(r.Order) == 0 {
 		d.deny(remit.TooLarge, "R6", "a person has to decide on this call, and it is too large to be stored until then; make it smaller")
 	}
 }

@@ -1,7 +1,6 @@
 package authority
 
 import (
-	"bytes"
 	"slices"
 	"time"
 
@@ -50,10 +49,13 @@ func decideVote(s *State, now int64, c *CastVote) ([]remit.Event, Result, error)
 	if err != nil {
 		return nil, Result{}, err
 	}
-	if st.Approve && slices.ContainsFunc(a.Votes, func(v Vote) bool { return v.Person == c.Person && v.Approve && el.signs(v) }) {
-		return fail(remit.Conflict, "you have already voted so on %s", c.Access)
-	}
 	v := &remit.VoteCast{Access: c.Access, Person: c.Person, Approve: st.Approve, Key: remit.Hash(key), Statement: remit.Hash(c.Statement)}
+	if v.Signed, err = c.signedIn(now); err != nil {
+		return nil, Result{}, err
+	}
+	if err := el.steppedUp(a, v); err != nil && st.Approve {
+		return nil, Result{}, err
+	}
 	v.Assurance, err = s.assurance(a, el, c, touch)
 	if err != nil && st.Approve { // whoever may vote may always refuse
 		return nil, Result{}, err
@@ -65,17 +67,16 @@ func decideVote(s *State, now int64, c *CastVote) ([]remit.Event, Result, error)
 		end.idle(a.Task, c.Access)
 		return append(events, end.events...), Result{}, nil
 	}
-	voters := []remit.ID{c.Person}
-	if v.Assurance == remit.AssuranceSelf {
-		voters = nil // counts when the delay is over: the tick meets it
+	votes := s.standing(a, el)
+	if v.Assurance != remit.AssuranceSelf { // that counts when the delay is over: the tick meets it
+		votes = append(votes, Vote{Person: v.Person, Approve: true, Key: v.Key, Assurance: v.Assurance, Signed: v.Signed})
 	}
-	for _, p := range s.standing(a, el) {
-		if !slices.Contains(voters, p) {
-			voters = append(voters, p)
+	if el.met(votes) {
+		admitted, err := s.admit(a, now)
+		if err != nil {
+			return nil, Result{}, err
 		}
-	}
-	if el.met(voters) {
-		events = append(events, &remit.AccessMoved{Access: c.Access, To: remit.AccessMet})
+		events = append(append(events, &remit.AccessMoved{Access: c.Access, To: remit.AccessMet}), admitted...)
 	}
 	return events, Result{}, nil
 }
@@ -142,7 +143,7 @@ func (s *State) assurance(a *Access, el electorate, c *CastVote, touch bool) (re
 		return remit.AssuranceNone, nil
 	}
 	if el.touchOnly() {
-		return remit.AssuranceSoftware, remit.Errorf(remit.BadVote, "a vote on production needs a touch of a hardware-backed key (sk-ssh-…)")
+		return remit.AssuranceSoftware, remit.Errorf(remit.BadVote, "a vote on production needs a touch of a hardware-backed key (sk-ssh-… or a passkey)")
 	}
 	if t := s.Tasks[a.Task]; t != nil && len(t.Hosts) > 0 && (c.Loopback || slices.Contains(t.Hosts, c.Host)) {
 		return remit.AssuranceSoftware, remit.Errorf(remit.BadVote,
@@ -166,7 +167,7 @@ func ConfirmStatement(origin string, person remit.ID, key remit.Digest) []byte {
 	return []byte("remit key confirmation v1\norigin: " + origin + "\nperson: " + string(person) + "\nkey: " + key.String() + "\n")
 }
 
-func decideConfirmKey(s *State, c *ConfirmKey) ([]remit.Event, Result, error) {
+func decideConfirmKey(s *State, now int64, c *ConfirmKey) ([]remit.Event, Result, error) {
 	p := s.People[c.Person]
 	if p == nil || !s.personLive(c.Person) {
 		return nil, Result{}, remit.Errorf(remit.UnknownPrincipal, "there is no such person")
@@ -175,17 +176,8 @@ func decideConfirmKey(s *State, c *ConfirmKey) ([]remit.Event, Result, error) {
 	if i < 0 || p.Keys[i].Confirmed {
 		return nil, Result{}, remit.Errorf(remit.Conflict, "that key is not declared, or needs no confirmation")
 	}
-	for _, k := range p.Keys {
-		if !k.Confirmed || bytes.Equal(k.Public, p.Keys[i].Public) {
-			continue
-		}
-		pub, err := sshsig.ParseKey(k.Public)
-		if err != nil {
-			continue
-		}
-		if _, err := sshsig.Verify(pub, ConfirmNamespace, ConfirmStatement(s.Origin, c.Person, c.Key), c.Signature); err == nil {
-			return []remit.Event{&remit.KeyConfirmed{Person: c.Person, Key: c.Key}}, Result{}, nil
-		}
+	if s.confirming(p, p.Keys[i].Public, c.Key, c.Signature, now) == nil {
+		return nil, Result{}, remit.Errorf(remit.BadVote, "the confirmation is not signed by an older key of yours that counts")
 	}
-	return nil, Result{}, remit.Errorf(remit.BadVote, "the confirmation is not signed by an older key of yours")
+	return []remit.Event{&remit.KeyConfirmed{Person: c.Person, Key: c.Key}}, Result{}, nil
 }

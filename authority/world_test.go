@@ -369,7 +369,7 @@ func (w *world) hold(r remit.Request, code remit.Code, needs ...remit.Need) remi
 	if d.Verdict != remit.Hold || d.Code != code || d.Access == "" {
 		w.t.Fatalf("%s %s: %s; want a hold %s", d.Verdict, d.Code, d.Sentence, code)
 	}
-	if a := w.s.Accesses[d.Access]; len(needs) > 0 && !slices.Equal(a.Needs, needs) {
+	if a := w.s.Accesses[d.Access]; len(needs) > 0 && !slices.EqualFunc(a.Needs, needs, remit.Need.Equal) {
 		w.t.Fatalf("it needs %v, not %v", a.Needs, needs)
 	}
 	return d.Access

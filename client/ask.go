@@ -15,6 +15,19 @@ func (c *Client) AskChild(ctx context.Context, token, verb string, in remit.Chil
 	return out, c.ask(ctx, token, "/task/"+verb, in, &out)
 }
 
+// FilePlan files a plan for the task of the instance that holds a token for the gateway task. The answer may be that it is
+// in force, a hold or a denial; an error is what is neither.
+func (c *Client) FilePlan(ctx context.Context, token string, in remit.PlanRequest) (out remit.PlanAnswer, err error) {
+	err = c.ask(ctx, token, "/task/plan", in, &out)
+	return out, err
+}
+
+// WithdrawOwnPlan takes back the plan of the task of the instance that holds a token for the gateway task, and gives the
+// access request whose votes carried it.
+func (c *Client) WithdrawOwnPlan(ctx context.Context, token string, in remit.WithdrawRequest) (out remit.WithdrawRequest, err error) {
+	return out, c.ask(ctx, token, "/task/plan/withdraw", in, &out)
+}
+
 // AskChange has a change reviewed or merged, as the instance that holds a token for the gateway change. verb is review or
 // merge. The answer may be what was done, a hold or a denial; an error is what is neither.
 func (c *Client) AskChange(ctx context.Context, token, verb string, in remit.ChangeRequest) (out remit.ChangeAnswer, err error) {

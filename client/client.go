@@ -26,8 +26,10 @@ type Client struct {
 	base  string // https://host:port/v1/orgs/ORG
 	http  *http.Client
 	token string // of a person's session; empty before sign-in
+	renew *renewal
 	org   remit.Org
 	ca    []byte // PEM
+	key   string // under which what is asked is done once; of one request
 }
 
 // maxAnswer bounds what a server can make a client read at once.
@@ -58,7 +60,7 @@ func (c *Client) Base() string { return c.base }
 // WithToken is c for a signed-in person.
 func (c *Client) WithToken(token string) *Client {
 	d := *c
-	d.token = token
+	d.token, d.renew = token, nil
 	return &d
 }
 
@@ -73,6 +75,23 @@ func (c *Client) request(ctx context.Context, method, path, auth string, in any)
 }
 
 func (c *Client) send(ctx context.Context, method, path, auth string, in any) (*http.Response, error) {
+	token := c.bearer()
+	if auth != "" || token == "" {
+		return c.once(ctx, method, path, auth, in)
+	}
+	resp, err := c.once(ctx, method, path, "Bearer "+token, in)
+	if err != nil || !c.renews(resp) {
+		return resp, err
+	}
+	resp.Body.Close()
+	if token, err = c.renew.newer(ctx, token); err != nil {
+		return nil, err
+	}
+	return c.once(ctx, method, path, "Bearer "+token, in)
+}
+
+// once sends a request; auth is its Authorization, empty for none.
+func (c *Client) once(ctx context.Context, method, path, auth string, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -90,8 +109,9 @@ func (c *Client) send(ctx context.Context, method, path, auth string, in any) (*
 	}
 	if auth != "" {
 		req.Header.Set("Authorization", auth)
-	} else if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if c.key != "" {
+		req.Header.Set("Idempotency-Key", c.key)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -155,19 +175,29 @@ func (c *Client) Org(ctx context.Context) (o remit.OrgInfo, err error) {
 
 // SignIn proves a person: sign makes the armored SSHSIG over the challenge's text, in namespace signin@remit.
 func (c *Client) SignIn(ctx context.Context, key []byte, sign func(text []byte) ([]byte, error)) (*Client, remit.Session, error) {
-	var ch remit.Challenge
-	if err := c.post(ctx, "/sign-in/challenge", remit.ChallengeRequest{Key: key}, &ch); err != nil {
-		return nil, remit.Session{}, err
-	}
-	sig, err := sign(ch.Text)
-	if err != nil {
-		return nil, remit.Session{}, err
-	}
 	var s remit.Session
-	if err := c.post(ctx, "/sign-in/session", remit.SignIn{Text: ch.Text, Signature: sig}, &s); err != nil {
+	if err := c.prove(ctx, "/sign-in/session", key, sign, &s); err != nil {
 		return nil, remit.Session{}, err
 	}
 	return c.WithToken(s.Token), s, nil
+}
+
+// HandOver proves a person as SignIn does, and gives a link that signs their browser in instead.
+func (c *Client) HandOver(ctx context.Context, key []byte, sign func(text []byte) ([]byte, error)) (h remit.HandOver, err error) {
+	return h, c.prove(ctx, "/sign-in/hand-over", key, sign, &h)
+}
+
+// prove has a challenge signed, and sends it to path.
+func (c *Client) prove(ctx context.Context, path string, key []byte, sign func(text []byte) ([]byte, error), out any) error {
+	var ch remit.Challenge
+	if err := c.post(ctx, "/sign-in/challenge", remit.ChallengeRequest{Key: key}, &ch); err != nil {
+		return err
+	}
+	sig, err := sign(ch.Text)
+	if err != nil {
+		return err
+	}
+	return c.post(ctx, path, remit.SignIn{Text: ch.Text, Signature: sig}, out)
 }
 
 // WhoAmI tells whose session c has.
@@ -177,7 +207,7 @@ func (c *Client) WhoAmI(ctx context.Context) (s remit.Session, err error) {
 
 // Apply puts declarations in force, or with DryRun says what would change.
 func (c *Client) Apply(ctx context.Context, r remit.ApplyRequest) (a remit.ApplyAnswer, err error) {
-	return a, c.post(ctx, "/declarations", r, &a)
+	return a, c.keyed(ctx, "/declarations", r, &a)
 }
 
 // Declarations are those in force.
@@ -187,7 +217,7 @@ func (c *Client) Declarations(ctx context.Context) (d remit.Declarations, err er
 
 // CreateTask requests work.
 func (c *Client) CreateTask(ctx context.Context, r remit.TaskRequest) (t remit.TaskView, err error) {
-	return t, c.post(ctx, "/tasks", r, &t)
+	return t, c.keyed(ctx, "/tasks", r, &t)
 }
 
 // Tasks lists tasks, newest first; all includes those that have ended.
@@ -200,9 +230,37 @@ func (c *Client) Task(ctx context.Context, id remit.ID) (t remit.TaskView, err e
 	return t, c.get(ctx, "/tasks/"+url.PathEscape(string(id)), &t)
 }
 
+// Plan is the plan of a task.
+func (c *Client) Plan(ctx context.Context, task remit.ID) (p remit.PlanView, err error) {
+	return p, c.get(ctx, "/tasks/"+url.PathEscape(string(task))+"/plan", &p)
+}
+
+// WithdrawPlan takes back what is left of the plan of a task.
+func (c *Client) WithdrawPlan(ctx context.Context, task remit.ID, r remit.WithdrawRequest) (p remit.PlanView, err error) {
+	err = c.post(ctx, "/tasks/"+url.PathEscape(string(task))+"/plan/withdraw", r, &p)
+	return p, err
+}
+
+// BreakGlass lists break-glass that was opened.
+func (c *Client) BreakGlass(ctx context.Context) (list []remit.GlassView, err error) {
+	return list, c.get(ctx, "/break-glass", &list)
+}
+
+// OpenBreakGlass opens it.
+func (c *Client) OpenBreakGlass(ctx context.Context, r remit.OpenGlassRequest) (v remit.GlassView, err error) {
+	err = c.keyed(ctx, "/break-glass", r, &v)
+	return v, err
+}
+
+// ReviewBreakGlass reviews it.
+func (c *Client) ReviewBreakGlass(ctx context.Context, id remit.ID, r remit.ReviewGlassRequest) (v remit.GlassView, err error) {
+	err = c.keyed(ctx, "/break-glass/"+url.PathEscape(string(id))+"/review", r, &v)
+	return v, err
+}
+
 // EndTask ends a task: how is complete or cancel.
 func (c *Client) EndTask(ctx context.Context, id remit.ID, how string, r remit.EndRequest) error {
-	return c.post(ctx, "/tasks/"+url.PathEscape(string(id))+"/"+how, r, nil)
+	return c.keyed(ctx, "/tasks/"+url.PathEscape(string(id))+"/"+how, r, nil)
 }
 
 // Trace is a task's story.
@@ -278,7 +336,7 @@ func (c *Client) Agent(ctx context.Context, name string) (a remit.AgentView, err
 
 // ChangeAgent changes an agent's state: how is suspend, resume or retire.
 func (c *Client) ChangeAgent(ctx context.Context, name, how string) error {
-	return c.post(ctx, "/agents/"+url.PathEscape(name)+"/"+how, nil, nil)
+	return c.keyed(ctx, "/agents/"+url.PathEscape(name)+"/"+how, nil, nil)
 }
 
 // Accesses lists access requests, newest first; all includes those that have ended.
@@ -293,7 +351,7 @@ func (c *Client) Access(ctx context.Context, id remit.ID) (a remit.AccessView, e
 
 // Vote hands in a signed statement and gives the card after it.
 func (c *Client) Vote(ctx context.Context, id remit.ID, r remit.VoteRequest) (a remit.AccessView, err error) {
-	return a, c.post(ctx, "/approvals/"+url.PathEscape(string(id))+"/votes", r, &a)
+	return a, c.keyed(ctx, "/approvals/"+url.PathEscape(string(id))+"/votes", r, &a)
 }
 
 // WaitAccess returns when an access request is no longer open, met or reserved, or after the server's patience of
@@ -308,7 +366,7 @@ func (c *Client) WaitAccess(ctx context.Context, id, instance remit.ID, secret [
 
 // ConfirmKey confirms a new key of the signed-in person with an older one.
 func (c *Client) ConfirmKey(ctx context.Context, r remit.ConfirmKeyRequest) error {
-	return c.post(ctx, "/keys/confirm", r, nil)
+	return c.keyed(ctx, "/keys/confirm", r, nil)
 }
 
 // Decision explains a decision.

@@ -25,5 +25,5 @@ func (c *Client) Contain(ctx context.Context, upstream string, r remit.ContainRe
 
 // AbandonLease asks that a lease is given up; it holds for a second administrator.
 func (c *Client) AbandonLease(ctx context.Context, id remit.ID, r remit.AbandonRequest) (d remit.Decision, err error) {
-	return d, c.post(ctx, "/leases/"+url.PathEscape(string(id))+"/abandon", r, &d)
+	return d, c.keyed(ctx, "/leases/"+url.PathEscape(string(id))+"/abandon", r, &d)
 }

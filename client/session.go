@@ -11,7 +11,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,7 +89,7 @@ func (c *Client) Session() *LaunchSession {
 func (s *LaunchSession) StartInstance(ctx context.Context, i InstanceStart) (Instance, error) {
 	var v remit.InstanceView
 	in := remit.InstanceRequest{Task: i.Task, Confinement: i.Confinement, Ungoverned: i.Ungoverned}
-	if err := s.client.post(ctx, "/instances", in, &v); err != nil {
+	if err := s.client.keyed(ctx, "/instances", in, &v); err != nil {
 		return Instance{}, err
 	}
 	return s.client.instance(v), nil
@@ -251,6 +253,7 @@ func (s *LaunchSession) hold(ctx context.Context, id remit.ID, secret Secret) (<
 			return nil, err
 		}
 		req.Header.Set("Content-Type", "application/x-ndjson")
+		req.Header.Set("Remit-Launcher", strconv.Itoa(os.Getpid())) // for a server on this machine: what runs below it is no person
 		go s.beat(ctx, heart)
 		return req, nil
 	}

@@ -21,12 +21,14 @@ import (
 // check finds what is wrong with a set whatever is in force: everything here needs the set alone. What needs the state
 // (a retired name, a function that changes) the server says.
 func check(r *reader) {
-	c := checker{reader: r, people: map[string]bool{}, groups: map[string]int{remit.Administrators: -1}, owners: map[string]string{}}
+	c := checker{reader: r, people: map[string]bool{}, groups: map[string]int{remit.Administrators: -1}, owners: map[string]string{}, identities: map[remit.Identity]string{}}
 	for _, p := range r.set.People {
 		c.people[p.Name] = true
 	}
 	for _, g := range r.set.Groups {
-		c.groups[g.Name] = len(g.Members)
+		if c.groups[g.Name] = len(g.Members); len(g.From) > 0 {
+			c.groups[g.Name] = -1
+		}
 	}
 	for i := range r.set.People {
 		c.person(fmt.Sprintf("people[%d]", i), &r.set.People[i])
@@ -69,6 +71,9 @@ func check(r *reader) {
 		c.patterns(at+".seal", b.Seal, remit.ParsePattern)
 		c.functions(at+".functions", b.Functions)
 	}
+	c.told()
+	c.asks()
+	c.glass()
 	for i := range r.set.Detections {
 		c.oneOf(fmt.Sprintf("detections[%d].name", i), r.set.Detections[i].Name, remit.DetectionNames()...)
 	}
@@ -79,6 +84,8 @@ type checker struct {
 	people map[string]bool
 	groups map[string]int    // members; -1: not known here
 	owners map[string]string // key: path at which it is declared
+	// identities: the path at which each is declared
+	identities map[remit.Identity]string
 }
 
 const maxName = 40
@@ -118,6 +125,26 @@ func (c *checker) person(at string, p *remit.Person) {
 	for i, line := range p.Keys {
 		c.key(fmt.Sprintf("%s.keys[%d]", at, i), line)
 	}
+	if len(p.Identities) > remit.MaxIdentities {
+		c.wrong(at+".identities", "%d identities; a person has at most %d", len(p.Identities), remit.MaxIdentities)
+	}
+	for i, x := range p.Identities {
+		c.identity(fmt.Sprintf("%s.identities[%d]", at, i), x)
+	}
+}
+
+// identity checks who somebody is at a provider. One identity is one person.
+func (c *checker) identity(at string, x remit.Identity) {
+	if why := x.Wrong(); why != "" {
+		c.wrong(at, "%s", why)
+		return
+	}
+	if first, taken := c.identities[x]; taken {
+		file, n, _ := c.pos.Locate(first)
+		c.wrong(at, "this identity is declared already, at %s:%d; one identity is one person", file, n)
+		return
+	}
+	c.identities[x] = at
 }
 
 // key checks one authorized_keys line. One key belongs to one person.
@@ -159,6 +186,23 @@ func (c *checker) group(at string, g *remit.Group) {
 			c.wrong(member, "%q stands twice", m)
 		}
 	}
+	if len(g.Members) == 0 && len(g.From) == 0 {
+		c.wrong(at+".members", "empty; it needs a value, or the group takes members `from` a provider")
+	}
+	if g.Name == remit.Administrators && len(g.From) > 0 {
+		c.wrong(at+".from", "administrators are declared one by one; a provider makes nobody one")
+	}
+	if len(g.From) > remit.MaxSources {
+		c.wrong(at+".from", "%d sources; a group takes members from at most %d groups of providers", len(g.From), remit.MaxSources)
+	}
+	for i, f := range g.From {
+		source := fmt.Sprintf("%s.from[%d]", at, i)
+		if why := f.Wrong(); why != "" {
+			c.wrong(source, "%s", why)
+		} else if slices.Contains(g.From[:i], f) {
+			c.wrong(source, "this source stands twice")
+		}
+	}
 }
 
 func (c *checker) isPerson(at, name string) {
@@ -197,6 +241,12 @@ func (c *checker) needs(at string, needs []remit.Need) {
 		}
 		if !c.isGroup(line+".group", n.Group) {
 			continue
+		}
+		if err := n.CheckEvidence(); err != nil {
+			c.wrong(line+".evidence", "%v", err)
+		}
+		if err := n.StepUp.Check(); err != nil {
+			c.wrong(line+".step_up", "%v", err)
 		}
 		if members := c.groups[n.Group]; n.N < 1 {
 			c.wrong(line+".n", "n is at least 1")

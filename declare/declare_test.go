@@ -101,6 +101,13 @@ func pubRSA(t *testing.T, bits int) string {
 const base = "people:\n- name: ada\n  keys: [KEY1]\ngroups:\n- name: team\n  members: [ada]\n" +
 	"upstreams:\n- name: forge\n  kind: http\n  location: https://git.example.org\n"
 
+func identities(n int) (lines []string) {
+	for i := range n {
+		lines = append(lines, fmt.Sprintf("  - {issuer: \"https://id.example\", subject: u%d}\n", i))
+	}
+	return lines
+}
+
 func agent(lines string) string {
 	return "agents:\n- name: fixer\n  function: code\n  owner: ada\n  purpose: p\n" + lines
 }
@@ -157,7 +164,7 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 		{"too large a number", repo("  effects: none\n  approvers: [{group: team, n: 99999999999999999999}]\n"), `x.yaml:5: repositories[0].approvers[0].n: text; a whole number is wanted`},
 		{"a missing member", "agents:\n- name: fixer\n  function: code\n  owner: ada\n", `x.yaml:2: agents[0].purpose: missing`},
 		{"an empty member", agent("  requesters: []\n") + "- name: \"\"\n  function: code\n  owner: ada\n  purpose: p\n", `x.yaml:7: agents[1].name: empty; it needs a value`},
-		{"an empty list", "groups:\n- name: others\n  members: []\n", `x.yaml:3: groups[0].members: empty; it needs a value`},
+		{"an empty list", "groups:\n- name: others\n  members: []\n", "x.yaml:3: groups[0].members: empty; it needs a value, or the group takes members `from` a provider"},
 		{"a name twice in a file", agent("") + "- name: fixer\n  function: code\n  owner: ada\n  purpose: p\n", `x.yaml:6: agents[1].name: "fixer" is declared already, at x.yaml:2; a name is declared once`},
 
 		// People and groups.
@@ -170,6 +177,18 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 		{"a key of two people", "people:\n- {name: ben, keys: [KEY1 ben@host]}\n", `base.yaml:3: people[1].keys[0]: this key is declared already, at x.yaml:2; one key belongs to one person`},
 		{"a member who is not declared", "groups:\n- name: others\n  members: [adaa]\n", `x.yaml:3: groups[0].members[0]: no person "adaa" is declared; "ada" is meant, perhaps`},
 		{"a member twice", "groups:\n- name: others\n  members: [ada, ada]\n", `x.yaml:3: groups[0].members[1]: "ada" stands twice`},
+		{"a group of nobody", "groups:\n- name: others\n", "x.yaml:2: groups[0].members: empty; it needs a value, or the group takes members `from` a provider"},
+		{"an identity of two people", "people:\n- {name: ben, identities: [{issuer: \"https://id.example\", subject: u1}]}\n- {name: cat, identities: [{issuer: \"https://id.example\", subject: u1}]}\n",
+			`x.yaml:3: people[1].identities[0]: this identity is declared already, at x.yaml:2; one identity is one person`},
+		{"an identity without TLS", "people:\n- {name: ben, identities: [{issuer: \"http://id.example\", subject: u1}]}\n",
+			`x.yaml:2: people[0].identities[0]: the issuer is the URL of a provider, https://…, without user, query and fragment`},
+		{"too many identities", "people:\n- name: ben\n  identities:\n" + strings.Join(identities(9), ""), `x.yaml:3: people[0].identities: 9 identities; a person has at most 8`},
+		{"an administrator by a provider", "groups:\n- name: administrators\n  members: [ada]\n  from: [{issuer: \"https://id.example\", group: g}]\n",
+			`x.yaml:4: groups[0].from: administrators are declared one by one; a provider makes nobody one`},
+		{"a source twice", "groups:\n- name: others\n  from: [{issuer: \"https://id.example\", group: g}, {issuer: \"https://id.example\", group: g}]\n",
+			`x.yaml:3: groups[0].from[1]: this source stands twice`},
+		{"a source without a group", "groups:\n- name: others\n  from: [{issuer: \"https://id.example\", group: \"a\\tb\"}]\n",
+			`x.yaml:3: groups[0].from[0]: the group is 1 to 255 bytes of text, as the provider says it`},
 		{"a group's name", "groups:\n- name: Others\n  members: [ada]\n", `x.yaml:2: groups[0].name: "Others": a name is 1 to 40 of a-z 0-9 -`},
 
 		// Agents.
@@ -310,8 +329,8 @@ func TestDirectories(t *testing.T) {
 		{"a name in two files", fstest.MapFS{"1.yaml": {Data: []byte("people:\n- {name: ada, keys: [" + pub(1) + "]}\n")}, "2.yaml": {Data: []byte("people:\n- name: ada\n  keys: [" + pub(2) + "]\n")}},
 			`2.yaml:2: people[1].name: "ada" is declared already, at 1.yaml:2; a name is declared once`},
 		{"several errors", fstest.MapFS{"1.yaml": {Data: []byte("x: 1\ny: 2\n")}, "2.yaml": {Data: []byte("\t")}},
-			"1.yaml:1: unknown member \"x\"; there are people, groups, agents, upstreams, repositories, environments, secrets, tools, boundaries, detections\n" +
-				"1.yaml:2: unknown member \"y\"; there are people, groups, agents, upstreams, repositories, environments, secrets, tools, boundaries, detections\n" +
+			"1.yaml:1: unknown member \"x\"; there are people, groups, agents, upstreams, repositories, environments, secrets, tools, boundaries, detections, break_glass, notify, escalations\n" +
+				"1.yaml:2: unknown member \"y\"; there are people, groups, agents, upstreams, repositories, environments, secrets, tools, boundaries, detections, break_glass, notify, escalations\n" +
 				`2.yaml:1: a tab; YAML is indented with spaces (write \t within double quotes)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -335,11 +354,19 @@ func anySet(t *rapid.T) *remit.Declarations {
 	function := rapid.SampledFrom([]remit.Function{"plan", "code", "review", "build", "release", "deploy", "operate"})
 	var s remit.Declarations
 	for i, n := range rapid.SliceOfNDistinct(rapid.StringMatching(`[A-Za-z0-9._@+-]{1,12}`), 1, 4, rapid.ID).Draw(t, "people") {
-		s.People = append(s.People, remit.Person{Name: n, Keys: []string{pub(byte(i)) + rapid.SampledFrom([]string{"", " x", " a: b # c"}).Draw(t, "comment")}})
+		p := remit.Person{Name: n, Keys: []string{pub(byte(i)) + rapid.SampledFrom([]string{"", " x", " a: b # c"}).Draw(t, "comment")}}
+		if rapid.Bool().Draw(t, "provider") {
+			p.Keys, p.Identities = nil, []remit.Identity{{Issuer: "https://id.example.org", Subject: fmt.Sprint("u", i)}}
+		}
+		s.People = append(s.People, p)
 	}
 	anyone := rapid.Custom(func(t *rapid.T) string { return rapid.SampledFrom(s.People).Draw(t, "person").Name })
 	for _, n := range rapid.SliceOfNDistinct(name, 0, 3, rapid.ID).Draw(t, "groups") {
-		s.Groups = append(s.Groups, remit.Group{Name: n, Members: rapid.SliceOfNDistinct(anyone, 1, len(s.People), rapid.ID).Draw(t, "members")})
+		g := remit.Group{Name: n, Members: rapid.SliceOfNDistinct(anyone, 1, len(s.People), rapid.ID).Draw(t, "members")}
+		if n != remit.Administrators && rapid.Bool().Draw(t, "from") {
+			g.From = []remit.GroupSource{{Issuer: "https://id.example.org", Group: rapid.SampledFrom([]string{"eng", "a: b", "Ä"}).Draw(t, "source")}}
+		}
+		s.Groups = append(s.Groups, g)
 	}
 	needs := func() []remit.Need {
 		var list []remit.Need

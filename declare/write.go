@@ -26,6 +26,8 @@ var files = []struct {
 	{"tools.yaml", []string{"tools"}},
 	{"boundaries.yaml", []string{"boundaries"}},
 	{"detections.yaml", []string{"detections"}},
+	{"break-glass.yaml", []string{"break_glass"}},
+	{"notify.yaml", []string{"notify", "escalations"}},
 }
 
 // Write is the files, by name, that Read reads back as an equal set. An empty set is a file that says so.

@@ -51,7 +51,7 @@ func (e *Engine) Authorize(ctx context.Context, r remit.Request, payloads ...rem
 		return remit.Decision{}, err
 	}
 	cmd.Hash = remit.Hash(secret[:])
-	res, err := e.do(ctx, cmd, payloads)
+	res, err := e.do(ctx, cmd, Once{}, payloads)
 	switch {
 	case errors.Is(err, errKilled):
 		return deniedByKill(), nil

@@ -29,16 +29,19 @@ func TestADrainBeginsNothingAndLetsAllElseEnd(t *testing.T) {
 	before := next(c)
 	begins := func(cmd authority.Command) error { _, err := c.Engine.Do(t.Context(), cmd); return err }
 	for name, err := range map[string]error{
-		"a request":        func() error { _, err := c.Engine.Authorize(t.Context(), world.Ask(canary, "probe.read")); return err }(),
-		"a permit":         func() error { _, err := c.Engine.Redeem(t.Context(), permit); return err }(),
-		"a task":           begins(&authority.CreateTask{By: "p-mia", Agent: "canary"}),
-		"an instance":      begins(&authority.StartInstance{By: "p-mia", Task: canary.Task}),
-		"a CI job":         begins(&authority.StartJob{}),
-		"a declaration":    begins(&authority.ApplySet{By: "p-ada", Set: c.Set}),
-		"an erasure":       begins(&authority.ErasePayloads{By: "p-ada"}),
-		"giving up":        begins(&authority.AbandonLease{By: "p-ada"}),
-		"a stored secret":  begins(&authority.StoreSecret{By: "p-ada"}),
-		"an erasure, made": func() error { _, err := c.Engine.Erase(t.Context(), &authority.ErasePayloads{By: "p-ada"}); return err }(),
+		"a request":       func() error { _, err := c.Engine.Authorize(t.Context(), world.Ask(canary, "probe.read")); return err }(),
+		"a permit":        func() error { _, err := c.Engine.Redeem(t.Context(), permit); return err }(),
+		"a task":          begins(&authority.CreateTask{By: "p-mia", Agent: "canary"}),
+		"an instance":     begins(&authority.StartInstance{By: "p-mia", Task: canary.Task}),
+		"a CI job":        begins(&authority.StartJob{}),
+		"a declaration":   begins(&authority.ApplySet{By: "p-ada", Set: c.Set}),
+		"an erasure":      begins(&authority.ErasePayloads{By: "p-ada"}),
+		"giving up":       begins(&authority.AbandonLease{By: "p-ada"}),
+		"a stored secret": begins(&authority.StoreSecret{By: "p-ada"}),
+		"an erasure, made": func() error {
+			_, err := c.Engine.Erase(t.Context(), engine.Once{}, &authority.ErasePayloads{By: "p-ada"})
+			return err
+		}(),
 	} {
 		var e *remit.Error
 		if !errors.As(err, &e) || e.Code != remit.Draining {

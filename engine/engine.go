@@ -167,17 +167,17 @@ func (e *Engine) Do(ctx context.Context, c authority.Command, payloads ...remit.
 	if _, err := e.ready(c); err != nil {
 		return authority.Result{}, err
 	}
-	return e.do(ctx, c, payloads)
+	return e.do(ctx, c, Once{}, payloads)
 }
 
 // do is Do for what was found ready; the writer looks again.
-func (e *Engine) do(ctx context.Context, c authority.Command, payloads []remit.Payload) (authority.Result, error) {
+func (e *Engine) do(ctx context.Context, c authority.Command, once Once, payloads []remit.Payload) (authority.Result, error) {
 	for _, p := range payloads { // or the store would refuse the whole group that it is in
 		if len(p.Body) > remit.MaxPayload {
 			return authority.Result{}, remit.Errorf(remit.TooLarge, "a text of %d bytes; at most %d", len(p.Body), remit.MaxPayload)
 		}
 	}
-	j := &job{ctx: ctx, cmd: c, payloads: payloads, done: make(chan struct{})}
+	j := &job{ctx: ctx, cmd: c, once: once, payloads: payloads, done: make(chan struct{})}
 	select {
 	case e.queue <- j:
 	default:
@@ -215,7 +215,7 @@ func (e *Engine) ready(c authority.Command) (time.Time, error) {
 // what ends the doubt (R11).
 func takesAway(c authority.Command) bool {
 	switch c := c.(type) {
-	case *authority.Kill, *authority.EndInstance, *authority.EndTask, *authority.Record, *authority.CountDenials, *authority.ConfirmClock, *authority.RecordFinding,
+	case *authority.Kill, *authority.EndInstance, *authority.EndTask, *authority.DropHold, *authority.Record, *authority.CountDenials, *authority.ConfirmClock, *authority.RecordFinding,
 		*authority.Init:
 		return true
 	case *authority.ChangeAgent:

@@ -191,7 +191,7 @@ func (x *Erasure) take(ctx context.Context, d remit.Digest) error {
 
 // Erase takes payloads away, and the blobs that hold what was too large for one. The payloads go in the transaction
 // that says so; of the blobs, FinishErasures at the next start finds what a crash left.
-func (e *Engine) Erase(ctx context.Context, c *authority.ErasePayloads, payloads ...remit.Payload) (authority.Result, error) {
+func (e *Engine) Erase(ctx context.Context, once Once, c *authority.ErasePayloads, payloads ...remit.Payload) (authority.Result, error) {
 	slices.Sort(c.Entries)
 	for _, d := range c.Payloads {
 		// The store refuses the whole group that asks it to erase what it never had.
@@ -199,7 +199,7 @@ func (e *Engine) Erase(ctx context.Context, c *authority.ErasePayloads, payloads
 			return authority.Result{}, remit.Errorf(remit.NotFound, "what would be erased is not there: %w", err)
 		}
 	}
-	res, err := e.Do(ctx, c, payloads...)
+	res, err := e.DoOnce(ctx, once, c, payloads...)
 	if err != nil || res.Decision.Verdict != remit.Allow {
 		return res, err
 	}

@@ -76,7 +76,7 @@ func TestWhatIsErasedGoesWithItsBlob(t *testing.T) {
 	if !slices.Equal(x.Command.Blobs, kept()) || len(x.Command.Blobs) != 1 || len(x.Requests) != 1 || !slices.Equal(x.Command.Entries, []remit.EntryIndex{large.Entry}) {
 		t.Fatalf("%+v, and %v is kept", x.Command, kept())
 	}
-	if res, err := e.Erase(t.Context(), &x.Command, reason); !errors.Is(err, blobs.down) || res.Decision.Verdict != remit.Allow {
+	if res, err := e.Erase(t.Context(), engine.Once{}, &x.Command, reason); !errors.Is(err, blobs.down) || res.Decision.Verdict != remit.Allow {
 		t.Fatal(res, err)
 	}
 	if _, cmd, err := e.Entry(t.Context(), large.Entry); err != nil || cmd != nil {
@@ -103,7 +103,7 @@ func TestWhatIsErasedGoesWithItsBlob(t *testing.T) {
 		t.Fatalf("%+v %v", again.Command, err)
 	}
 	none := &authority.ErasePayloads{By: "p-ada", What: "entry", Entries: []remit.EntryIndex{small.Entry}, Payloads: []remit.Digest{remit.Hash([]byte("never"))}, Reason: reason.Commitment()}
-	_, err = e.Erase(t.Context(), none)
+	_, err = e.Erase(t.Context(), engine.Once{}, none)
 	coded(t, err, remit.NotFound)
 }
 

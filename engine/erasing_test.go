@@ -175,7 +175,7 @@ func TestAnErasureTakesAllThatATaskSaidAndNothingElse(t *testing.T) {
 		}
 	}
 	state := encoded(c.Engine)
-	if _, err := c.Engine.Erase(t.Context(), &x.Command, why); err != nil {
+	if _, err := c.Engine.Erase(t.Context(), engine.Once{}, &x.Command, why); err != nil {
 		t.Fatal(err)
 	}
 	if blobs(t, c) != 0 {
@@ -215,7 +215,7 @@ func TestAnErasureTakesAllThatATaskSaidAndNothingElse(t *testing.T) {
 		t.Errorf("what is gone is judged again: %+v %v", tried, err)
 	}
 	// It is gone once.
-	_, err = c.Engine.Erase(t.Context(), &x.Command, why)
+	_, err = c.Engine.Erase(t.Context(), engine.Once{}, &x.Command, why)
 	coded(t, err, remit.Conflict)
 	if y, _ := gather(t, c, true, w.pushed.Entry); len(y.Command.Payloads) != 0 || len(y.Command.Entries) != 0 {
 		t.Errorf("%+v", y.Command)
@@ -255,7 +255,7 @@ func TestAnErasureThatIsHeldTakesNothing(t *testing.T) {
 	c := open(t, world.CoreOptions{})
 	w := work(t, c)
 	x, why := gather(t, c, false, w.own(t, c)...)
-	res, err := c.Engine.Erase(t.Context(), &x.Command, why)
+	res, err := c.Engine.Erase(t.Context(), engine.Once{}, &x.Command, why)
 	if err != nil || res.Decision.Verdict != remit.Hold {
 		t.Fatalf("%+v %v", res, err)
 	}
@@ -263,13 +263,13 @@ func TestAnErasureThatIsHeldTakesNothing(t *testing.T) {
 		t.Fatal("it did not wait")
 	}
 	x.Command.Access = res.Decision.Access
-	if _, err := c.Engine.Erase(t.Context(), &x.Command); err == nil || blobs(t, c) != 1 {
+	if _, err := c.Engine.Erase(t.Context(), engine.Once{}, &x.Command); err == nil || blobs(t, c) != 1 {
 		t.Fatalf("it did not wait: %v", err)
 	}
 	if err := c.Vote(t.Context(), res.Decision.Access, "bob", true); err != nil {
 		t.Fatal(err)
 	}
-	if res, err := c.Engine.Erase(t.Context(), &x.Command); err != nil || res.Decision.Verdict != remit.Allow {
+	if res, err := c.Engine.Erase(t.Context(), engine.Once{}, &x.Command); err != nil || res.Decision.Verdict != remit.Allow {
 		t.Fatalf("%+v %v", res, err)
 	}
 	if blobs(t, c) != 0 || there(t, c, w.intent.Commitment()) {
@@ -290,7 +290,7 @@ func TestAnErasureOfWhatNeverWasHurtsNobodyElse(t *testing.T) {
 	<-store.waiting
 	go func() { first <- ask(t, c, world.Ask(caller, "probe.write")) }()
 	queued(t, c, 1)
-	_, err := c.Engine.Erase(t.Context(), &authority.ErasePayloads{By: "p-ada", What: "entry", Entries: []remit.EntryIndex{1},
+	_, err := c.Engine.Erase(t.Context(), engine.Once{}, &authority.ErasePayloads{By: "p-ada", What: "entry", Entries: []remit.EntryIndex{1},
 		Payloads: []remit.Digest{remit.Hash([]byte("never"))}, Reason: remit.Hash([]byte("why"))})
 	coded(t, err, remit.NotFound)
 	store.Open()

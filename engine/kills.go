@@ -34,7 +34,7 @@ const (
 )
 
 // errKilled is what a pending kill says to what it ends.
-var errKilled = remit.Errorf(remit.NotLive, "the task, its agent or a person behind it was killed")
+var errKilled = remit.Errorf(remit.NotLive, "the task, its agent or a person behind it was killed, or the plan that it passes by was withdrawn")
 
 func (k *kills) all() []authority.Kill {
 	k.mu.Lock()
@@ -70,7 +70,7 @@ func killed(s *authority.State, pending []authority.Kill, c authority.Command) b
 	if len(pending) == 0 {
 		return false
 	}
-	var task, launcher remit.ID
+	var task, launcher, plan remit.ID
 	switch c := c.(type) {
 	case *authority.Authorize:
 		task = c.Request.Caller.Task
@@ -83,13 +83,18 @@ func killed(s *authority.State, pending []authority.Kill, c authority.Command) b
 	case *authority.Redeem:
 		if p := s.Permits[c.Permit]; p != nil {
 			task, launcher = p.Task, p.Launcher
+			if p.Plan.Used != nil {
+				plan = p.Plan.In
+			}
 		}
 	case *authority.StartInstance:
 		task, launcher = c.Task, c.By
 	default:
 		return false
 	}
-	return slices.ContainsFunc(pending, func(k authority.Kill) bool { return ends(k, s, task, launcher) })
+	return slices.ContainsFunc(pending, func(k authority.Kill) bool {
+		return ends(k, s, task, launcher) || k.What == "plan" && k.ID == plan
+	})
 }
 
 // Kill ends a task's, an agent's or a person's authority at once: from here on nothing of it is decided or redeemed and

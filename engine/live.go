@@ -150,7 +150,7 @@ func (e *Engine) sweep(leaves []ledger.Leaf) {
 	for _, leaf := range leaves {
 		switch leaf.Event.(type) {
 		case *remit.TaskEnded, *remit.InstanceEnded, *remit.AgentChanged, *remit.PersonKilled, *remit.Removed,
-			*remit.AgentDeclared, *remit.PersonDeclared:
+			*remit.AgentDeclared, *remit.PersonDeclared, *remit.PlanWithdrawn:
 			e.end(e.committed, leaves[len(leaves)-1].At)
 			return
 		}
@@ -178,11 +178,11 @@ func dead(s *authority.State, a *authority.Attempt, now time.Time, pending []aut
 		return true
 	}
 	for _, k := range pending {
-		if ends(k, s, a.Task, a.Launcher) {
+		if ends(k, s, a.Task, a.Launcher) || s.PlanGone(a, k) {
 			return true
 		}
 	}
-	return false
+	return s.PlanGone(a, authority.Kill{})
 }
 
 // expire ends the attempts whose time is over, whether or not anybody says what came of them.

@@ -17,6 +17,7 @@ import (
 type job struct {
 	ctx      context.Context
 	cmd      authority.Command
+	once     Once
 	payloads []remit.Payload
 	result   authority.Result
 	err      error
@@ -148,7 +149,7 @@ func (e *Engine) decideAll(jobs []*job) (g group) {
 			g.taken++
 			continue
 		}
-		leaves, entries, command := e.decide(j)
+		leaves, entries, commands := e.decide(j)
 		if len(g.batch.Entries) > 0 && len(g.batch.Entries)+len(entries) > ledger.MaxBatch {
 			return g // decided in the next commit
 		}
@@ -170,7 +171,7 @@ func (e *Engine) decideAll(jobs []*job) (g group) {
 			return e.decideAll(jobs)
 		}
 		if len(entries) > 0 {
-			g.batch.Payloads = append(append(g.batch.Payloads, command), j.payloads...)
+			g.batch.Payloads = append(append(g.batch.Payloads, commands...), j.payloads...)
 		}
 		for _, l := range leaves {
 			if gone, ok := l.Event.(*remit.PayloadsErased); ok {
@@ -183,12 +184,12 @@ func (e *Engine) decideAll(jobs []*job) (g group) {
 	return g
 }
 
-// decide decides one command on the working state, without changing that. It gives the events as a replay will read
-// them, as they will be written, and the payload that is the command.
-func (e *Engine) decide(j *job) ([]ledger.Leaf, [][]byte, remit.Payload) {
-	none := func(err error) ([]ledger.Leaf, [][]byte, remit.Payload) {
+// decide decides one job on the working state, without changing that. It gives the events as a replay will read them, as
+// they will be written, and the payloads that are its commands: one, and what keeps its answer.
+func (e *Engine) decide(j *job) ([]ledger.Leaf, [][]byte, []remit.Payload) {
+	none := func(err error) ([]ledger.Leaf, [][]byte, []remit.Payload) {
 		j.result, j.err = authority.Result{}, err
-		return nil, nil, remit.Payload{}
+		return nil, nil, nil
 	}
 	at, err := e.ready(j.cmd) // again: a drain, or doubt, may have begun while it waited
 	if err != nil {
@@ -200,33 +201,57 @@ func (e *Engine) decide(j *job) ([]ledger.Leaf, [][]byte, remit.Payload) {
 	if killed(e.working, e.kills.all(), j.cmd) {
 		return none(errKilled)
 	}
+	if _, kept := e.working.Answered(j.once.Key, at.UnixNano()); kept {
+		return none(errAnswered)
+	}
 	events, result, err := e.judge(at, j.cmd)
 	if err != nil {
 		return none(err)
 	}
 	j.result, j.err = result, nil
 	if len(events) == 0 {
-		return nil, nil, remit.Payload{}
+		return nil, nil, nil
 	}
-	command, err := e.storeCommand(j.ctx, j.cmd)
+	leaves, entries, command, err := e.written(j.ctx, at, j.cmd, events)
 	if err != nil {
 		return none(err)
+	}
+	commands := []remit.Payload{command}
+	if j.once != (Once{}) {
+		keep := j.once.keep(result)
+		if events, _, err = e.judge(at, keep); err != nil {
+			return none(err)
+		}
+		l, b, command, err := e.written(j.ctx, at, keep, events)
+		if err != nil {
+			return none(err)
+		}
+		leaves, entries, commands = append(leaves, l...), append(entries, b...), append(commands, command)
+	}
+	return leaves, entries, commands
+}
+
+// written gives the events of a command as leaves and as entries, and the payload that is the command.
+func (e *Engine) written(ctx context.Context, at time.Time, c authority.Command, events []remit.Event) ([]ledger.Leaf, [][]byte, remit.Payload, error) {
+	command, err := e.storeCommand(ctx, c)
+	if err != nil {
+		return nil, nil, command, err
 	}
 	leaves, entries := make([]ledger.Leaf, 0, len(events)), make([][]byte, 0, len(events))
 	commit := command.Commitment()
 	for _, ev := range events {
 		b, err := ledger.Encode(ledger.Leaf{At: at, Command: commit, Event: ev})
 		if err != nil {
-			return none(remit.Errorf(remit.TooLargeToJudge, "this cannot be recorded, so it is denied: %w", err))
+			return nil, nil, command, remit.Errorf(remit.TooLargeToJudge, "this cannot be recorded, so it is denied: %w", err)
 		}
 		// What is applied is what a replay will read, not what was meant.
 		l, err := ledger.Decode(b)
 		if err != nil {
-			return none(remit.Errorf(remit.Internal, "this could not be read again, so it is denied: %w", err))
+			return nil, nil, command, remit.Errorf(remit.Internal, "this could not be read again, so it is denied: %w", err)
 		}
 		leaves, entries, commit = append(leaves, l), append(entries, b), remit.Digest{}
 	}
-	return leaves, entries, command
+	return leaves, entries, command, nil
 }
 
 // judge runs Decide, and the policy again where the state moved since the caller's own judgement. A fault of the rules

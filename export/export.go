@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
@@ -73,6 +74,18 @@ func subject(e remit.Event) string {
 		return string(e.Person)
 	case *remit.PersonKilled:
 		return string(e.Person)
+	case *remit.PersonInvited:
+		return string(e.Person)
+	case *remit.InvitationWithdrawn:
+		return string(e.Person)
+	case *remit.KeyEnrolled:
+		return string(e.Person)
+	case *remit.KeyAdmitted:
+		return string(e.Person)
+	case *remit.KeyRemoved:
+		return string(e.Person)
+	case *remit.GroupsShown:
+		return string(e.Person)
 	case *remit.AgentDeclared:
 		return e.Name
 	case *remit.AgentChanged:
@@ -91,6 +104,18 @@ func subject(e remit.Event) string {
 		return string(e.ID)
 	case *remit.VoteCast:
 		return string(e.Access)
+	case *remit.AccessSeen:
+		return string(e.Access)
+	case *remit.PlanWithdrawn:
+		return string(e.Access)
+	case *remit.AnswerKept:
+		return "answer"
+	case *remit.BreakGlassDeclared:
+		return e.Name
+	case *remit.BreakGlassOpened:
+		return string(e.ID)
+	case *remit.BreakGlassReviewed:
+		return string(e.ID)
 	case *remit.AccessMoved:
 		return string(e.Access)
 	case *remit.Redeemed:
@@ -107,8 +132,15 @@ func subject(e remit.Event) string {
 	return ""
 }
 
+// InToto is the format of signed statements: DSSE envelopes, of the entries that are votes or outcomes. Who has the key
+// makes them.
+const InToto = "intoto"
+
 // Last is the index of the entry that a line is of, to go on after it.
 func Last(format string, line []byte) (remit.EntryIndex, error) {
+	if format == InToto {
+		return recorded(line)
+	}
 	var at struct {
 		ID          string `json:"id"`
 		Specversion string `json:"specversion"`
@@ -128,4 +160,26 @@ func Last(format string, line []byte) (remit.EntryIndex, error) {
 		}
 	}
 	return 0, remit.Errorf(remit.Conflict, "its last line is not an entry in the format %s; name another file, or say --from", format)
+}
+
+// recorded is the entry that a statement names.
+func recorded(line []byte) (remit.EntryIndex, error) {
+	var e struct {
+		Payload []byte `json:"payload"` // base64
+	}
+	var s struct {
+		Predicate struct {
+			Properties []string `json:"properties"`
+		} `json:"predicate"`
+	}
+	if json.Unmarshal(line, &e) == nil && json.Unmarshal(e.Payload, &s) == nil {
+		for _, p := range s.Predicate.Properties {
+			if where, ok := strings.CutPrefix(p, "REMIT_RECORD "); ok {
+				if n, err := strconv.ParseUint(where[strings.LastIndexByte(where, '#')+1:], 10, 63); err == nil {
+					return remit.EntryIndex(n), nil
+				}
+			}
+		}
+	}
+	return 0, remit.Errorf(remit.Conflict, "its last line is no statement on an entry in the format %s; name another file, or say --from", InToto)
 }

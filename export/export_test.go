@@ -272,10 +272,44 @@ func TestLastRefusesWhatIsNotOurs(t *testing.T) {
 func FuzzLast(f *testing.F) {
 	f.Add("ocsf", []byte(`{"metadata":{"sequence":3}}`))
 	f.Add("cloudevents", []byte(`{"id":"3","specversion":"1.0"}`))
+	f.Add(export.InToto, []byte(`{"payload":"eyJwcmVkaWNhdGUiOnsicHJvcGVydGllcyI6WyJSRU1JVF9SRUNPUkQgYSM0MSJdfX0="}`))
 	f.Fuzz(func(t *testing.T, format string, line []byte) {
 		n, err := export.Last(format, line)
-		if err == nil && !bytes.Contains(line, []byte(fmt.Sprint(uint64(n)))) && !bytes.ContainsAny(line, `\`) {
-			t.Errorf("entry %d is nowhere in %q", n, line)
+		if err != nil {
+			return
+		}
+		said := line
+		if format == export.InToto { // what it says lies in the envelope, in base64
+			var e struct{ Payload []byte }
+			if err := json.Unmarshal(line, &e); err != nil {
+				t.Fatalf("entry %d of what is no envelope: %q", n, line)
+			}
+			said = e.Payload
+		}
+		if !bytes.Contains(said, []byte(fmt.Sprint(uint64(n)))) && !bytes.ContainsAny(said, `\`) {
+			t.Errorf("entry %d is nowhere in %q", n, said)
 		}
 	})
+}
+
+// TestLastStatement: an export of statements goes on after the entry that the last of them names.
+func TestLastStatement(t *testing.T) {
+	line := func(statement string) []byte {
+		b, err := json.Marshal(map[string]any{"payloadType": "application/vnd.in-toto+json", "payload": []byte(statement)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	if n, err := export.Last(export.InToto, line(`{"predicate":{"properties":["REMIT_VOTE_APPROVED","REMIT_RECORD acme.example/log#41"]}}`)); err != nil || n != 41 {
+		t.Errorf("%d %v", n, err)
+	}
+	for _, s := range []string{`{}`, `{"predicate":{"properties":["REMIT_RECORD acme.example/log#-1"]}}`, `{"predicate":{"properties":["REMIT_RECORD acme.example/log"]}}`, `7`} {
+		if n, err := export.Last(export.InToto, line(s)); err == nil {
+			t.Errorf("%s: %d", s, n)
+		}
+	}
+	if n, err := export.Last(export.InToto, []byte(`{"id":"7","specversion":"1.0"}`)); err == nil {
+		t.Errorf("a CloudEvent: %d", n)
+	}
 }

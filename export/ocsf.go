@@ -151,6 +151,18 @@ func mapped(e remit.Event) (event, bool) {
 		return account(other, human(e.ID), by(e.By)).as("Declare"), true
 	case *remit.KeyConfirmed:
 		return account(other, human(e.Person), by(e.Person)).as("Confirm Key"), true
+	case *remit.PersonInvited:
+		return account(other, human(e.Person), by(e.By)).as("Invite"), true
+	case *remit.InvitationWithdrawn:
+		return account(other, human(e.Person), by(e.By)).as("Withdraw Invitation"), true
+	case *remit.KeyEnrolled:
+		return account(other, human(e.Person), by(e.Person)).as("Enrol Key").grave(medium), true
+	case *remit.KeyAdmitted:
+		return account(other, human(e.Person), by("")).as("Admit Key").grave(medium), true
+	case *remit.KeyRemoved:
+		return account(other, human(e.Person), by(e.By)).as("Remove Key"), true
+	case *remit.GroupsShown:
+		return account(other, human(e.Person), by(e.Person)).as("Show Groups"), true
 	case *remit.PersonKilled:
 		return account(9, human(e.Person), by(e.By)).grave(medium), true // Lock
 	case *remit.AgentDeclared:
@@ -171,8 +183,20 @@ func mapped(e remit.Event) (event, bool) {
 		return declared("tool", e.Name, e.By), true
 	case *remit.BoundaryDeclared:
 		return declared("boundary", e.Name, e.By), true
+	case *remit.NotifyDeclared:
+		return declared("notify", "channels", e.By), true
 	case *remit.DetectionDeclared:
 		return declared("detection", e.Name, e.By), true
+	case *remit.BreakGlassDeclared:
+		return declared("break-glass", e.Name, e.By), true
+	case *remit.BreakGlassOpened:
+		return entity(create, "break-glass", string(e.ID), e.Name, by(e.By)).grave(high), true
+	case *remit.BreakGlassReviewed:
+		v := entity(update, "break-glass", string(e.ID), "", by(e.By)).as("Review")
+		if v.severity = medium; !e.Right {
+			v.severity = high
+		}
+		return v, true
 	case *remit.Removed:
 		return entity(remove, e.What, "", e.Name, by(e.By)), true
 	case *remit.Applied:
@@ -206,7 +230,15 @@ func mapped(e remit.Event) (event, bool) {
 		return entity(create, "access request", string(e.ID), "", by(e.By)), true
 	case *remit.VoteCast:
 		vote := map[bool]string{true: "approve", false: "deny"}[e.Approve]
-		return entity(other, "access request", string(e.Access), "", by(e.Person)).as("Vote").with("status_detail", vote), true
+		v := entity(other, "access request", string(e.Access), "", by(e.Person)).as("Vote").with("status_detail", vote)
+		put(v.members, "message", signedIn(e.Signed))
+		return v, true
+	case *remit.PlanWithdrawn:
+		return entity(update, "plan", string(e.Access), "", by(e.By)).as("Withdraw"), true
+	case *remit.AccessSeen:
+		return entity(read, "access request", string(e.Access), "", by(e.Person)), true
+	case *remit.AnswerKept:
+		return entity(create, "answer", e.Key.String(), "", object{"app_name": "remit"}), true
 	case *remit.AccessMoved:
 		v := entity(update, "access request", string(e.Access), "", by(e.By)).with("status_detail", string(e.To))
 		put(v.members, "status_code", string(e.Why))
@@ -344,4 +376,12 @@ func finding(e *remit.Found) event {
 		v.members["resources"] = resources
 	}
 	return v
+}
+
+// signedIn is how a voter was signed in, in words; empty where nothing is known.
+func signedIn(s remit.SignedIn) string {
+	if s.IsZero() {
+		return ""
+	}
+	return "signed in " + s.String()
 }

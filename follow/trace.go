@@ -83,6 +83,10 @@ func (s *stories) fold(i remit.EntryIndex, l ledger.Leaf) {
 		}
 	case *remit.VoteCast:
 		task = s.accesses[e.Access]
+	case *remit.AccessSeen:
+		task = s.accesses[e.Access]
+	case *remit.PlanWithdrawn:
+		task = e.Task
 	case *remit.AccessMoved:
 		task = s.accesses[e.Access]
 	case *remit.Redeemed:
@@ -90,6 +94,8 @@ func (s *stories) fold(i remit.EntryIndex, l ledger.Leaf) {
 			task = s.decisions[d]
 			s.attempts[e.ID] = task
 		}
+	case *remit.BreakGlassOpened:
+		task = e.Task
 	case *remit.Found:
 		task = e.Task
 	case *remit.Recorded:
@@ -216,6 +222,16 @@ func (t *teller) tell(i remit.EntryIndex, l ledger.Leaf) {
 			s.Verdict = "deny"
 		}
 		s.Sentence = fmt.Sprintf("votes %s on %s, assurance: %s", s.Verdict, e.Access, e.Assurance)
+		if !e.Signed.IsZero() {
+			s.Sentence += ", signed in " + e.Signed.String()
+		}
+	case *remit.PlanWithdrawn:
+		s.Actor, s.Depth, s.Sentence = t.by(e.By), 1, fmt.Sprintf("withdraws the plan %s: what is left of it is held as if there were none", e.Access)
+		if e.Instance != "" {
+			s.Actor = string(e.Instance)
+		}
+	case *remit.AccessSeen:
+		s.Actor, s.Depth, s.Sentence = t.names.Name(e.Person), 1, fmt.Sprintf("has the card of %s before them", e.Access)
 	case *remit.AccessMoved:
 		s.Actor, s.Depth, s.Code = t.by(e.By), 1, e.Why
 		s.Sentence = fmt.Sprintf("%s is %s", e.Access, e.To)
@@ -233,6 +249,8 @@ func (t *teller) tell(i remit.EntryIndex, l ledger.Leaf) {
 		if e.Made != "" {
 			s.Sentence += ": " + e.Made
 		}
+	case *remit.BreakGlassOpened:
+		s.Actor, s.Sentence = t.names.Name(e.By), fmt.Sprintf("opens break-glass %s, %s, until %s: what of the task lies in it waits for nobody; it is to be reviewed until %s", e.ID, e.Name, stamp(e.Until), stamp(e.Due))
 	case *remit.Found:
 		s.Actor, s.Sentence = "remit", fmt.Sprintf("detection %s finds %d entries, the first is %d", e.Detection, e.Count, e.Entries[0])
 		if e.Suspended {
@@ -288,6 +306,20 @@ func (t *teller) decided(s *remit.TraceStep, e *remit.Decided) {
 	if e.Code != "" {
 		said = append(said, e.Code.Info().Meaning)
 	}
+	switch {
+	case len(e.Plan.Filed) > 0:
+		said = append(said, fmt.Sprintf("a plan of %d steps", len(e.Plan.Filed)))
+	case e.Plan.Used != nil:
+		said = append(said, fmt.Sprintf("as planned: %s, without asking %s", e.Plan.In, needs(e.Plan.Needs)))
+	case e.Plan.In != "":
+		said = append(said, "deviates from plan "+string(e.Plan.In))
+	}
+	for _, x := range e.Stood {
+		said = append(said, fmt.Sprintf("evidence (%s) stands in for %d of %s", x.Need.Evidence, x.Need.N, x.Need.Group))
+	}
+	if e.Glass != "" {
+		said = append(said, "under break-glass "+string(e.Glass))
+	}
 	for _, name := range e.Observed {
 		said = append(said, remit.ObservationOf(name).String())
 	}
@@ -306,7 +338,7 @@ func stamp(nanos int64) string { return time.Unix(0, nanos).UTC().Format("2006-0
 func needs(list []remit.Need) string {
 	var parts []string
 	for _, n := range list {
-		parts = append(parts, fmt.Sprintf("%d of %s", n.N, n.Group))
+		parts = append(parts, n.String())
 	}
 	return strings.Join(parts, " and ")
 }

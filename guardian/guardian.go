@@ -219,7 +219,7 @@ func (g *Guardian) handshake(caller remit.Caller, e *envelope) any {
 	defer s.mu.Unlock()
 	digest := remit.Hash([]byte(e.agent+"\n"), said)
 	if s.agreed && s.hello != digest {
-		return fail(sessionRefused, "negotiated", "this session was agreed on in other terms, and they do not change")
+		return fail(sessionRefused, "negotiated", "the ACS session was agreed on in other terms, and they do not change")
 	}
 	if f := s.reserve(e, now); f != nil {
 		return f
@@ -284,9 +284,9 @@ func (g *Guardian) admit(s *session, e *envelope, after bool) (dir string, answe
 	case !s.agreed:
 		return "", unagreed(e.method, "the session has not begun with "+hello)
 	case !s.negotiated(e.method):
-		return "", unagreed(e.method, "this session did not agree on "+e.method)
+		return "", unagreed(e.method, "the ACS session did not agree on "+e.method)
 	case s.ended:
-		return "", fail(replayDetected, "session_ended", "this session has ended")
+		return "", fail(replayDetected, "session_ended", "the ACS session has ended")
 	}
 	if f := s.reserve(e, g.Now()); f != nil {
 		return "", f

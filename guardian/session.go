@@ -100,7 +100,7 @@ func (s *session) reserve(e *envelope, now time.Time) *failure {
 	}
 	for _, name := range names {
 		if _, seen := s.used[name]; seen {
-			return fail(replayDetected, "replay_detected", "this request_id or nonce was used in this session")
+			return fail(replayDetected, "replay_detected", "this request_id or nonce was used in the ACS session before")
 		}
 	}
 	if len(s.used)+len(names) > maxReplay {
@@ -110,7 +110,7 @@ func (s *session) reserve(e *envelope, now time.Time) *failure {
 			}
 		}
 		if len(s.used)+len(names) > maxReplay {
-			return fail(sessionRefused, "too_many_requests", "this session has asked more in ten minutes than can be remembered")
+			return fail(sessionRefused, "too_many_requests", "the ACS session has asked more in ten minutes than can be remembered")
 		}
 	}
 	for _, name := range names {

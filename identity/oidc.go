@@ -202,7 +202,7 @@ func (i *issuer) pick(kid string) []jose.JSONWebKey {
 
 // fetch reads the discovery document (OpenID Connect Discovery §4) and the keys that it names.
 func (i *issuer) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
-	c, err := issuerClient(i.up)
+	c, err := IssuerClient(i.up)
 	if err != nil {
 		return nil, err
 	}
@@ -310,9 +310,10 @@ func signs(k jose.JSONWebKey, alg jose.SignatureAlgorithm) bool {
 	return false
 }
 
-// issuerClient reaches the declared issuer and nothing else: no proxy of the environment, no redirect, no address that
-// means something on this machine only.
-func issuerClient(up remit.Upstream) (*http.Client, error) {
+// IssuerClient reaches the declared issuer and nothing else: no proxy of the environment, no redirect, no address that
+// means something on this machine only. It reads at most 256 KiB of an answer and waits for it 10 s; also are hosts
+// (HOST or HOST:PORT) that the issuer spreads its endpoints over.
+func IssuerClient(up remit.Upstream, also ...string) (*http.Client, error) {
 	u, err := url.Parse(up.Location)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("the location %.200q is not https://HOST/PATH", up.Location)
@@ -343,14 +344,15 @@ func issuerClient(up remit.Upstream) (*http.Client, error) {
 		return nil
 	}}
 	return &http.Client{Timeout: keysWithin, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &oneIssuer{scheme: u.Scheme, host: u.Host, next: &http.Transport{DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+		Transport: &oneIssuer{scheme: u.Scheme, hosts: append([]string{u.Host}, also...), next: &http.Transport{DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
 			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxResponseHeaderBytes: 64 << 10}}}, nil
 }
 
 // oneIssuer refuses to go anywhere else, also where a discovery document says so, and to read more than is sensible.
 type oneIssuer struct {
-	scheme, host string
-	next         *http.Transport
+	scheme string
+	hosts  []string // the issuer's own first
+	next   *http.Transport
 }
 
 // CloseIdleConnections lets go of what a fetch opened.
@@ -358,8 +360,8 @@ func (o *oneIssuer) CloseIdleConnections() { o.next.CloseIdleConnections() }
 
 // RoundTrip sends a request to the declared host.
 func (o *oneIssuer) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != o.scheme || r.URL.Host != o.host {
-		return nil, fmt.Errorf("%.100q://%.200q is not the declared issuer %s://%s", r.URL.Scheme, r.URL.Host, o.scheme, o.host)
+	if r.URL.Scheme != o.scheme || !slices.Contains(o.hosts, r.URL.Host) {
+		return nil, fmt.Errorf("%.100q://%.200q is not the declared issuer %s://%s", r.URL.Scheme, r.URL.Host, o.scheme, o.hosts[0])
 	}
 	resp, err := o.next.RoundTrip(r)
 	if err == nil {

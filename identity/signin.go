@@ -2,17 +2,14 @@ package identity
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
-	"net/http"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/remit-dev/remit"
@@ -24,18 +21,18 @@ const (
 	SignInNamespace = "signin@remit"
 	// ChallengeLife is how long a challenge waits for its signature.
 	ChallengeLife = 2 * time.Minute
-	// SessionLife is how long a session is good; then its person signs again.
-	SessionLife = 10 * time.Minute
-	// MaxSessions is how many sessions a person has; one more ends the oldest.
-	MaxSessions = 16
 
 	maxChallenge = 1024
 )
 
 // People is what the authority knows of people.
 type People interface {
-	// ByKey finds the live person who declared pub (SSH wire format, RFC 4253 §6.6), if the key is in force.
+	// ByKey finds the live person who has the key pub (SSH wire format, RFC 4253 §6.6), if the key is in force.
 	ByKey(pub []byte) (person remit.ID, ok bool)
+	// ByIdentity finds the live person who declared an identity at a provider, and as what it stands in the state. Has
+	// tells whether it still does.
+	ByIdentity(context.Context, remit.Identity) (person remit.ID, as remit.Digest, ok bool)
+	Has(person remit.ID, as remit.Digest) bool
 }
 
 // Challenge is the text that a person signs to sign in.
@@ -86,43 +83,6 @@ func ParseChallenge(b []byte) (Challenge, error) {
 	return c, nil
 }
 
-// Session is a person who signed in.
-type Session struct {
-	Person   remit.ID
-	Key      []byte // that they signed in with, SSH wire format
-	Touch    bool   // the key proved a touch
-	NotAfter time.Time
-}
-
-// Sessions signs people in. All of it is in memory: after a restart people sign in again.
-type Sessions struct {
-	origin string
-	org    remit.Org
-	people People
-	now    func() time.Time
-
-	key [32]byte // of the nonces of challenges
-
-	mu       sync.Mutex
-	spent    map[remit.Digest]time.Time // challenges that signed somebody in, by the SHA-256 of the text, until they expire
-	sessions map[remit.Digest]Session   // by the SHA-256 of the token
-	of       map[remit.ID][]remit.Digest
-}
-
-// NewSessions makes an empty table for one organisation behind one origin.
-func NewSessions(origin string, org remit.Org, people People, now func() time.Time) (*Sessions, error) {
-	if _, err := TrustDomain(org); err != nil {
-		return nil, err
-	}
-	if origin == "" || len(origin) > 512 || strings.ContainsFunc(origin, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, fmt.Errorf("%q is not an origin such as https://remit.example:8443", origin)
-	}
-	t := &Sessions{origin: origin, org: org, people: people, now: now,
-		spent: make(map[remit.Digest]time.Time), sessions: make(map[remit.Digest]Session), of: make(map[remit.ID][]remit.Digest)}
-	_, _ = rand.Read(t.key[:]) // never fails
-	return t, nil
-}
-
 // Challenge gives a stranger something to sign. Nothing is remembered of it: half of the nonce is random, the other
 // half says that it was given here. So no stranger can use up anything that a person needs to sign in, such as an agent
 // on its person's own host, whom that person signs in to kill.
@@ -150,41 +110,35 @@ func (s *Sessions) given(text []byte, now time.Time) (notAfter time.Time, ok boo
 	return c.NotAfter, now.Before(c.NotAfter)
 }
 
-// SignIn turns a challenge and its armored signature into a session token, once. All failures of proof have one
-// sentence: it does not tell which keys are declared.
-func (s *Sessions) SignIn(text, armored []byte) (token string, session Session, err error) {
+// SignIn turns a challenge and its armored signature into a session, once: one of a browser, which is shown as a
+// cookie, or one whose token is a bearer's. All failures of proof have one sentence: it does not tell which keys are
+// declared.
+func (s *Sessions) SignIn(text, armored []byte, browser bool) (token string, session Session, err error) {
+	if session, err = s.proved(text, armored); err != nil {
+		return "", Session{}, err
+	}
+	token, session = s.begin(session, browser)
+	return token, session, nil
+}
+
+// proved spends a challenge and says whom its signature proved.
+func (s *Sessions) proved(text, armored []byte) (Session, error) {
 	now := s.now()
 	refused := remit.Errorf(remit.Unauthenticated, "this challenge was not given here, was used, or is older than %s; ask for a new one", ChallengeLife)
 	notAfter, ok := s.given(text, now)
 	if !ok {
-		return "", Session{}, refused
+		return Session{}, refused
 	}
 	person, session, err := s.prove(text, armored)
 	if err != nil {
-		return "", Session{}, &remit.Error{Code: remit.Unauthenticated, Err: err,
-			Sentence: "the signature does not fit the challenge, or its key is not that of a person in force here; sign with a declared key for the namespace " + SignInNamespace}
+		return Session{}, &remit.Error{Code: remit.Unauthenticated, Err: err,
+			Sentence: "the signature does not fit the challenge, or its key is not that of a person in force here; sign with a key of yours for the namespace " + SignInNamespace}
 	}
-	session.Person, session.NotAfter = person, now.Add(SessionLife)
-	token, hash := newSecret(sessionPrefix)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	maps.DeleteFunc(s.spent, func(_ remit.Digest, end time.Time) bool { return !now.Before(end) })
-	this := remit.Hash(text)
-	if _, used := s.spent[this]; used {
-		return "", Session{}, refused
+	session.Person, session.AuthTime = person, now
+	if !s.spend(remit.Hash(text), notAfter, now) {
+		return Session{}, refused
 	}
-	s.spent[this] = notAfter
-	for h, old := range s.sessions {
-		if !now.Before(old.NotAfter) {
-			s.end(h, old.Person)
-		}
-	}
-	for len(s.of[person]) >= MaxSessions {
-		s.end(s.of[person][0], person)
-	}
-	s.sessions[hash] = session
-	s.of[person] = append(s.of[person], hash)
-	return token, session, nil
+	return session, nil
 }
 
 func (s *Sessions) prove(text, armored []byte) (remit.ID, Session, error) {
@@ -202,74 +156,13 @@ func (s *Sessions) prove(text, armored []byte) (remit.ID, Session, error) {
 	if err != nil {
 		return "", Session{}, err
 	}
-	return person, Session{Key: key, Touch: touch}, nil
-}
-
-// Lookup is the session of a token. It lives as long as its person has its key: a key that is taken away takes its
-// sessions with it.
-func (s *Sessions) Lookup(token string) (Session, error) {
-	hash, ok := parseSecret(sessionPrefix, token)
-	if !ok {
-		return Session{}, notSignedIn()
+	method := MethodKey
+	if _, passkey := sshsig.Passkey(pub); passkey {
+		// What a passkey signs names the page that asked; only our own page may ask.
+		if origin, err := sshsig.Origin(armored); err != nil || origin != s.origin {
+			return "", Session{}, fmt.Errorf("a page of %.200q asked for the signature, not one of %s: %w", origin, s.origin, err)
+		}
+		method = MethodPasskey
 	}
-	s.mu.Lock()
-	session, ok := s.sessions[hash]
-	s.mu.Unlock()
-	if !ok || !s.now().Before(session.NotAfter) {
-		return Session{}, notSignedIn()
-	}
-	if person, ok := s.people.ByKey(session.Key); !ok || person != session.Person {
-		return Session{}, notSignedIn()
-	}
-	session.Key = slices.Clone(session.Key)
-	return session, nil
-}
-
-// Authenticate is the session of a request, by its Bearer token.
-func (s *Sessions) Authenticate(r *http.Request) (Session, error) {
-	token, found, err := bearer(r, false)
-	if err != nil {
-		return Session{}, err
-	}
-	if !found {
-		return Session{}, notSignedIn()
-	}
-	return s.Lookup(token)
-}
-
-func notSignedIn() *remit.Error {
-	return remit.Errorf(remit.Unauthenticated, "nobody is signed in with this, or the %s of the session are over; sign in again", SessionLife)
-}
-
-// SignOut ends one session.
-func (s *Sessions) SignOut(token string) {
-	hash, ok := parseSecret(sessionPrefix, token)
-	if !ok {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if old, ok := s.sessions[hash]; ok {
-		s.end(hash, old.Person)
-	}
-}
-
-// EndPerson ends every session of a person, as kill does.
-func (s *Sessions) EndPerson(person remit.ID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, h := range s.of[person] {
-		delete(s.sessions, h)
-	}
-	delete(s.of, person)
-}
-
-func (s *Sessions) end(h remit.Digest, person remit.ID) {
-	delete(s.sessions, h)
-	left := slices.DeleteFunc(s.of[person], func(x remit.Digest) bool { return x == h })
-	if len(left) == 0 {
-		delete(s.of, person)
-		return
-	}
-	s.of[person] = left
+	return person, Session{Key: key, Touch: touch, Method: method}, nil
 }

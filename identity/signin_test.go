@@ -35,7 +35,7 @@ func newSigner(t testing.TB) ssh.Signer {
 
 func newSessions(t testing.TB, c *clock, keys map[remit.ID]ssh.Signer) (*Sessions, people) {
 	t.Helper()
-	world := people{keys: make(map[string]remit.ID)}
+	world := people{keys: make(map[string]remit.ID), identities: make(map[remit.ID]remit.Digest)}
 	for id, s := range keys {
 		world.keys[string(s.PublicKey().Marshal())] = id
 	}
@@ -63,7 +63,7 @@ func armor(t testing.TB, k ssh.Signer, namespace string, text []byte) []byte {
 func signIn(t testing.TB, s *Sessions, k ssh.Signer) string {
 	t.Helper()
 	text := ask(t, s)
-	token, _, err := s.SignIn(text, armor(t, k, SignInNamespace, text))
+	token, _, err := s.SignIn(text, armor(t, k, SignInNamespace, text), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,14 +79,14 @@ func TestSignIn(t *testing.T) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	armored := armor(t, mia, SignInNamespace, text)
-	token, session, err := s.SignIn(text, armored)
+	token, session, err := s.SignIn(text, armored, false)
 	if err != nil || session.Person != "p1" || session.Touch || !session.NotAfter.Equal(c.Now().Add(SessionLife)) || !bytes.Equal(session.Key, mia.PublicKey().Marshal()) {
 		t.Fatalf("%+v, %v", session, err)
 	}
 	if again, err := s.Authenticate(withBearer(token)); err != nil || again.Person != "p1" {
 		t.Fatalf("%+v, %v", again, err)
 	}
-	_, _, err = s.SignIn(text, armored)
+	_, _, err = s.SignIn(text, armored, false)
 	wantUnauthenticated(t, err, "was used")
 	for h := range s.sessions {
 		if strings.Contains(token, fmt.Sprintf("%x", h[:4])) {
@@ -148,7 +148,7 @@ func TestSignInRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			text, armored := test.do()
-			token, session, err := s.SignIn(text, armored)
+			token, session, err := s.SignIn(text, armored, false)
 			wantUnauthenticated(t, err, test.says)
 			if token != "" || session.Person != "" || len(s.sessions) != 0 {
 				t.Fatalf("a session beside an error: %+v", session)
@@ -160,7 +160,7 @@ func TestSignInRefuses(t *testing.T) {
 func TestASessionEnds(t *testing.T) {
 	for name, end := range map[string]func(c *clock, s *Sessions, world people, key ssh.Signer, token string){
 		"when its time is over":     func(c *clock, _ *Sessions, _ people, _ ssh.Signer, _ string) { c.Advance(SessionLife) },
-		"when the person signs out": func(_ *clock, s *Sessions, _ people, _ ssh.Signer, token string) { s.SignOut(token) },
+		"when the person signs out": func(_ *clock, s *Sessions, _ people, _ ssh.Signer, token string) { s.signOut(token) },
 		"when the person is killed": func(_ *clock, s *Sessions, _ people, _ ssh.Signer, _ string) { s.EndPerson("p1") },
 		"when the key is taken away": func(_ *clock, _ *Sessions, w people, k ssh.Signer, _ string) {
 			delete(w.keys, string(k.PublicKey().Marshal()))
@@ -214,11 +214,11 @@ func TestStrangersKeepNobodyOut(t *testing.T) {
 	text := ask(t, s)
 	for range 10_000 {
 		other := ask(t, s)
-		if _, _, err := s.SignIn(other, nil); err == nil {
+		if _, _, err := s.SignIn(other, nil, false); err == nil {
 			t.Fatal("signed in without a signature")
 		}
 	}
-	if _, _, err := s.SignIn(text, armor(t, mia, SignInNamespace, text)); err != nil {
+	if _, _, err := s.SignIn(text, armor(t, mia, SignInNamespace, text), false); err != nil {
 		t.Fatal(err)
 	}
 	if len(s.spent) != 1 {
@@ -234,7 +234,7 @@ func TestChallengeIsSpentOnce(t *testing.T) {
 	armored := armor(t, mia, SignInNamespace, text)
 	in := make(chan bool)
 	for range 8 {
-		go func() { _, _, err := s.SignIn(text, armored); in <- err == nil }()
+		go func() { _, _, err := s.SignIn(text, armored, false); in <- err == nil }()
 	}
 	n := 0
 	for range 8 {
@@ -310,7 +310,7 @@ func TestSignInWithOpenSSH(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, session, err := s.SignIn(text, armored); err != nil || session.Person != "p7" {
+	if _, session, err := s.SignIn(text, armored, false); err != nil || session.Person != "p7" {
 		t.Fatalf("%+v, %v", session, err)
 	}
 }

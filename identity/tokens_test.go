@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -17,8 +18,9 @@ import (
 
 // people is the authority, as far as this package asks it: instances and people's keys.
 type people struct {
-	instances map[remit.ID]*running
-	keys      map[string]remit.ID
+	instances  map[remit.ID]*running
+	keys       map[string]remit.ID
+	identities map[remit.ID]remit.Digest
 }
 
 type running struct {
@@ -34,6 +36,18 @@ func (p people) Secret(id remit.ID) (remit.Digest, remit.Caller, bool) {
 	}
 	return remit.Hash(r.secret[:]), r.caller, r.live
 }
+
+func (p people) ByIdentity(_ context.Context, i remit.Identity) (remit.ID, remit.Digest, bool) {
+	as := remit.Hash([]byte(i.Issuer), []byte{0}, []byte(i.Subject))
+	for id, have := range p.identities {
+		if have == as {
+			return id, as, true
+		}
+	}
+	return "", as, false
+}
+
+func (p people) Has(id remit.ID, as remit.Digest) bool { return p.identities[id] == as }
 
 func (p people) ByKey(pub []byte) (remit.ID, bool) {
 	id, ok := p.keys[string(pub)]

@@ -42,6 +42,16 @@ func newInput(f authority.Facts) *input {
 	if !reflect.ValueOf(f.Tool).IsZero() {
 		in.members = append(in.members, tool(f.Tool))
 	}
+	if p := f.Plan; p != (authority.PlanState{}) {
+		in.members = append(in.members, obj("plan", num("files", p.Files), num("exact", p.Exact), num("before", p.Before), str("in", p.In), boolean("inside", p.Inside)))
+	}
+	if !reflect.ValueOf(f.Approval).IsZero() {
+		var m members
+		if len(f.Approval.Votes) > 0 {
+			m = append(m, listed("votes", f.Approval.Votes, vote))
+		}
+		in.members = append(in.members, obj("approval", m...))
+	}
 	for i := range f.Steps {
 		in.steps[i] = stepTerm(&f.Steps[i])
 	}
@@ -142,6 +152,25 @@ func stepTerm(s *authority.StepView) *ast.Term {
 	}
 	if s.Truncated {
 		m = append(m, boolean("truncated", true))
+	}
+	if s.Planned {
+		m = append(m, boolean("planned", true))
+	}
+	return ast.ObjectTerm(m...)
+}
+
+func vote(v authority.VoteFacts) *ast.Term {
+	m := members{str("person", v.Person), boolean("approve", v.Approve), str("assurance", v.Assurance)}
+	for _, x := range [...]struct{ name, value string }{{"method", v.Method}, {"provider", v.Provider}, {"acr", v.ACR}} {
+		if x.value != "" {
+			m = append(m, str(x.name, x.value))
+		}
+	}
+	if len(v.AMR) > 0 {
+		m = append(m, listed("amr", v.AMR, text))
+	}
+	if v.Age != 0 {
+		m = append(m, num("age", v.Age))
 	}
 	return ast.ObjectTerm(m...)
 }

@@ -127,6 +127,7 @@ type carded struct {
 	eligible []remit.ID
 	refused  []string
 	whyNot   string
+	next     remit.ID // that took its place
 }
 
 // accesses makes the cards of the requests that which is true of, newest first.
@@ -138,14 +139,18 @@ func (s *Server) accesses(c *call, which func(*authority.Access) bool) ([]remit.
 	s.view(func(st *authority.State) {
 		profile = st.Profile
 		var list []*authority.Access
+		next := map[remit.ID]remit.ID{}
 		for _, a := range st.Accesses {
+			if a.Replaces != "" {
+				next[a.Replaces] = a.ID
+			}
 			if which(a) {
 				list = append(list, a)
 			}
 		}
 		slices.SortFunc(list, func(a, b *authority.Access) int { return cmp.Compare(b.Entry, a.Entry) })
 		for _, a := range list[:min(len(list), maxAccesses)] {
-			k := carded{Access: *a}
+			k := carded{Access: *a, next: next[a.ID]}
 			k.Votes = slices.Clone(a.Votes)
 			if t := st.Tasks[a.Task]; t != nil {
 				k.reach = scopes(t.Grant)
@@ -186,9 +191,9 @@ func (s *Server) card(ctx context.Context, k carded, x *engine.Explanation, d fo
 	v := remit.AccessView{ID: k.ID, Status: k.Status, Why: k.Why, Outcome: k.Outcome, Task: k.Task, Agent: k.Agent, Steps: []remit.Step{}, Rules: []string{},
 		Reach: k.reach, Needs: append([]remit.Need{}, k.Needs...), Zone: k.Zone, Votes: []remit.VoteView{}, Eligible: namesOf(d, k.eligible),
 		Refused: namedAll(d, k.refused), NotAfter: notAfter, Effect: k.Effect, Change: k.Change, Card: k.Access.Card, Entry: k.Entry,
-		Decision: k.Decision, Replaces: k.Replaces, Opened: time.Unix(0, k.At).UTC(), Link: s.link(k.ID, k.NotAfter)}
+		Decision: k.Decision, Replaces: k.Replaces, Carried: k.Carried, ReplacedBy: k.next, Opened: time.Unix(0, k.At).UTC(), Link: s.link(k.ID, k.NotAfter)}
 	for _, vote := range k.Votes {
-		v.Votes = append(v.Votes, remit.VoteView{Person: d.Name(vote.Person), Approve: vote.Approve, Assurance: vote.Assurance, At: s.at(ctx, vote.Entry)})
+		v.Votes = append(v.Votes, remit.VoteView{Person: d.Name(vote.Person), Approve: vote.Approve, Assurance: vote.Assurance, At: s.at(ctx, vote.Entry), Signed: vote.Signed})
 	}
 	v.WhyNot = named(d, k.whyNot)
 	v.YouMay = v.WhyNot == "" && k.Status == remit.AccessOpen
@@ -202,6 +207,12 @@ func (s *Server) card(ctx context.Context, k carded, x *engine.Explanation, d fo
 		v.Artifacts = cmd.Request.Artifacts
 		if cmd.Request.Deploy != nil {
 			v.Artifacts = cmd.Request.Deploy.Artifacts
+		}
+		if cmd.Request.Plan != nil {
+			v.Plan = s.planCard(k.Task, cmd.Request.Plan)
+		}
+		if e, ok := x.Event.(*remit.Decided); ok && e.Plan.In != "" && e.Plan.Used == nil {
+			v.Deviates = s.agreed(k.Task, e.Plan.In)
 		}
 		v.Sentence, v.Observed = x.Result.Decision.Sentence, x.Result.Observed
 		v.Intent = s.text(ctx, x.Card.Intent)
@@ -217,6 +228,11 @@ func (s *Server) card(ctx context.Context, k carded, x *engine.Explanation, d fo
 			}
 		}
 		v.Changes = readable(d.With(fresh), x.Result.Changes)
+		for i := range v.Changes {
+			if v.Changes[i].Kind == "notify" { // where messages go is what is decided on
+				v.Changes[i].Details = s.whereTo(ctx, cmd.Set.Notify)
+			}
+		}
 	case *authority.ErasePayloads:
 		v.Steps = append(v.Steps, remit.Step{Action: "control.erase", Resource: "control:log"})
 		v.By = d.Name(k.By)
@@ -231,7 +247,7 @@ func (s *Server) card(ctx context.Context, k carded, x *engine.Explanation, d fo
 		if err != nil {
 			return v, err
 		}
-		v.Receipt = s.text(ctx, came.Receipt)
+		v.Receipt, v.Failed = s.text(ctx, came.Receipt), came.Code
 	}
 	return v, nil
 }
@@ -313,9 +329,13 @@ func (s *Server) viewToken(org remit.Org, id remit.ID, notAfter int64) string {
 
 // vote hands a signed statement to the authority, which alone says what it is worth.
 func vote(s *Server, c *call, in remit.VoteRequest) (remit.AccessView, error) {
+	sig, err := s.signatureOf(c, in)
+	if err != nil {
+		return remit.AccessView{}, err
+	}
 	host, loopback := s.host(c.r)
-	_, err := s.cfg.Engine.Do(c.r.Context(), &authority.CastVote{Access: c.id(), Person: c.person, Statement: in.Statement,
-		Signature: in.Signature, Host: host, Loopback: loopback})
+	_, err = s.do(c, &authority.CastVote{Access: c.id(), Person: c.person, Statement: in.Statement,
+		Signature: sig, Host: host, Loopback: loopback, Signed: signedIn(c.session), Proved: proved(c.session)})
 	if err != nil {
 		return remit.AccessView{}, s.inNames(c, err)
 	}

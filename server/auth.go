@@ -25,6 +25,9 @@ func (s *Server) authenticate(rt route, c *call) error {
 		if err := refuseInstances(c.r); err != nil {
 			return err
 		}
+		if err := s.refuseDescent(c.r); err != nil {
+			return err
+		}
 	}
 	scheme, _, _ := strings.Cut(c.r.Header.Get("Authorization"), " ")
 	switch {
@@ -39,7 +42,12 @@ func (s *Server) authenticate(rt route, c *call) error {
 	if err != nil {
 		return err
 	}
-	c.person = session.Person
+	c.person, c.session = session.Person, session
+	if rt.fresh {
+		if err := s.freshly(c, session); err != nil {
+			return err
+		}
+	}
 	if rt.auth == admin {
 		ok := false
 		s.view(func(st *authority.State) { ok = st.IsAdmin(c.person) })

@@ -61,6 +61,22 @@ func TestWhoMayCallWhat(t *testing.T) {
 		{"POST", org + "/sign-in/challenge", in, in, in, out, out},
 		{"POST", org + "/sign-in/session", out, out, out, out, out}, // the proof in it is none
 		{"GET", org + "/session", out, in, in, out, out},
+		{"POST", org + "/sign-in/passkey", out, out, out, out, out}, // none of them is a page
+		{"GET", org + "/sign-in/providers", in, in, in, in, in},
+		{"GET", org + "/sign-in/providers/corp/begin", in, in, in, out, out},
+		{"POST", org + "/oauth/device", in, in, in, out, out},
+		{"GET", org + "/device/BBBB-BBBB", out, in, in, out, out},
+		{"POST", org + "/device/BBBB-BBBB/confirm", out, in, in, out, out},
+		{"POST", org + "/device/BBBB-BBBB/deny", out, in, in, out, out},
+		{"GET", org + "/keys", out, in, in, out, out},
+		{"GET", org + "/keys?person=ada", out, out, in, out, out},
+		{"POST", org + "/keys/options", out, in, in, out, out},
+		{"POST", org + "/keys/statement", out, in, in, out, out},
+		{"POST", org + "/keys", out, in, in, out, out},
+		{"POST", org + "/keys/remove", out, in, in, out, out},
+		{"POST", org + "/invitations", out, out, in, out, out},
+		{"POST", org + "/invitations/withdraw", out, out, in, out, out},
+		{"POST", org + "/invitations/open", out, out, out, out, out}, // the secret is the proof, and none is shown
 		{"GET", org + "/declarations", out, in, in, out, out},
 		{"POST", org + "/declarations", out, out, in, out, out},
 		{"POST", org + "/keys/confirm", out, in, in, out, out},
@@ -93,6 +109,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 		{"POST", org + "/instances", out, in, in, out, out},
 		{"POST", org + "/kill", out, in, in, out, out},
 		{"POST", org + "/tasks/" + string(task.ID) + "/cancel", out, in, in, out, out},
+		{"POST", org + "/session/end", out, in, in, out, out}, // last: what they call with ends with it
 	} {
 		for _, who := range []struct {
 			name, auth string

@@ -39,7 +39,7 @@ func erase(s *Server, c *call, in remit.EraseRequest) (out remit.EraseAnswer, _ 
 	if cmd.Brought, err = s.cfg.Follow.StillBrought(ctx, cmd.Brought); err != nil {
 		return out, err
 	}
-	res, err := s.cfg.Engine.Erase(ctx, &cmd, text)
+	res, err := s.cfg.Engine.Erase(ctx, c.once, &cmd, text)
 	if err != nil {
 		return out, s.inNames(c, err)
 	}
@@ -108,7 +108,7 @@ func (s *Server) completeErase(ctx context.Context, c *authority.ErasePayloads) 
 		}
 	}
 	x.Command = *c
-	res, err := s.cfg.Engine.Erase(ctx, c)
+	res, err := s.cfg.Engine.Erase(ctx, engine.Once{}, c)
 	if err == nil && res.Decision.Verdict == remit.Allow {
 		s.forget(ctx, x)
 	}

@@ -32,7 +32,7 @@ func apply(s *Server, c *call, in remit.ApplyRequest) (remit.ApplyAnswer, error)
 	if in.DryRun {
 		return s.dryRun(ctx, c.person, d)
 	}
-	res, err := s.cfg.Engine.Do(ctx, &authority.ApplySet{By: c.person, Set: d.set}, d.payloads...)
+	res, err := s.do(c, &authority.ApplySet{By: c.person, Set: d.set}, d.payloads...)
 	if err != nil {
 		return remit.ApplyAnswer{}, d.explain(err)
 	}
@@ -86,6 +86,7 @@ type declaring struct {
 	ctx      context.Context
 	names    follow.Directory
 	ids      map[string]remit.ID // of the declared people
+	known    map[remit.Identity]remit.Digest
 	texts    map[string]remit.Digest
 	set      authority.Set
 	payloads []remit.Payload
@@ -113,7 +114,7 @@ func (s *Server) declare(ctx context.Context, in remit.Declarations, dry bool) (
 			d.texts["tool "+name] = x.Spec
 		}
 	})
-	for _, step := range []func(remit.Declarations) error{d.people, d.groups, d.agents, d.places, d.tools} {
+	for _, step := range []func(remit.Declarations) error{d.people, d.groups, d.agents, d.places, d.tools, d.told} {
 		if err := step(in); err != nil {
 			return nil, err
 		}
@@ -180,6 +181,13 @@ func (d *declaring) people(in remit.Declarations) error {
 			}
 			declared.Keys = append(declared.Keys, remit.Key{Public: k.Marshal()})
 		}
+		for _, x := range p.Identities {
+			as, err := d.identity(x)
+			if err != nil {
+				return err
+			}
+			declared.Identities = append(declared.Identities, as)
+		}
 		d.ids[p.Name] = id
 		d.set.People = append(d.set.People, declared)
 	}
@@ -197,7 +205,7 @@ func (d *declaring) person(path, name string) (remit.ID, error) {
 
 func (d *declaring) groups(in remit.Declarations) error {
 	for i, g := range in.Groups {
-		declared := remit.GroupDeclared{Name: g.Name}
+		declared := remit.GroupDeclared{Name: g.Name, From: g.From, Asks: g.Asks}
 		for j, m := range g.Members {
 			id, err := d.person(fmt.Sprintf("groups[%d].members[%d]", i, j), m)
 			if err != nil {
@@ -289,6 +297,9 @@ func (d *declaring) places(in remit.Declarations) error {
 			}
 		}
 		d.set.Secrets = append(d.set.Secrets, declared)
+	}
+	for _, g := range in.BreakGlass {
+		d.set.BreakGlass = append(d.set.BreakGlass, remit.BreakGlassDeclared{Name: g.Name, Who: g.Who, Scope: scopes(g.Scope), Minutes: g.Minutes, Reviewers: g.Reviewers, ReviewHours: g.ReviewHours})
 	}
 	for _, x := range in.Detections {
 		d.set.Detections = append(d.set.Detections, remit.DetectionDeclared{Name: x.Name, Suspend: x.Suspend})
@@ -424,6 +435,7 @@ func dateText(seconds int64) string {
 func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 	ctx := c.r.Context()
 	d := s.people(ctx)
+	known, _ := s.identities(ctx)
 	var policy remit.Digest
 	specs := map[string]remit.Digest{}
 	purposes, targets, senders, probes := map[string]remit.Digest{}, map[string]remit.Digest{}, map[string]remit.Digest{}, map[string]remit.Digest{}
@@ -433,19 +445,13 @@ func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 			if p.Removed {
 				continue
 			}
-			person := remit.Person{Name: d.Name(p.ID), Keys: []string{}}
-			for _, k := range p.Keys {
-				if line, ok := keyLine(k.Public); ok {
-					person.Keys = append(person.Keys, line)
-				}
-			}
-			out.People = append(out.People, person)
+			out.People = append(out.People, declaredPerson(p, d.Name(p.ID), known))
 		}
 		for name, g := range st.Groups {
-			if len(g.Members) > 0 {
+			if len(g.Members) > 0 || len(g.From) > 0 {
 				members := namesOf(d, g.Members)
 				slices.Sort(members)
-				out.Groups = append(out.Groups, remit.Group{Name: name, Members: members})
+				out.Groups = append(out.Groups, remit.Group{Name: name, Members: members, From: some(g.From), Asks: g.Asks})
 			}
 		}
 		for name, a := range st.Agents {
@@ -481,6 +487,9 @@ func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 			probes[x.Name] = x.Spec
 			out.Tools = append(out.Tools, x.Tool())
 		}
+		for _, g := range st.Glasses {
+			out.BreakGlass = append(out.BreakGlass, remit.BreakGlass{Name: g.Name, Who: slices.Clone(g.Who), Scope: scopes(g.Scope), Minutes: g.Minutes, Reviewers: g.Reviewers, ReviewHours: g.ReviewHours})
+		}
 		for _, x := range st.Detections {
 			out.Detections = append(out.Detections, remit.Detection{Name: x.Name, Suspend: x.Suspend})
 		}
@@ -512,6 +521,9 @@ func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 	if err := s.probes(ctx, out.Tools, probes); err != nil {
 		return out, err
 	}
+	if err := s.declaredTold(ctx, &out); err != nil {
+		return out, err
+	}
 	for name := range specs {
 		u, err := s.upstream(ctx, specs[name])
 		if err != nil {
@@ -536,6 +548,7 @@ func sortDeclarations(d *remit.Declarations) {
 	slices.SortFunc(d.Secrets, func(a, b remit.Secret) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Tools, func(a, b remit.Tool) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Boundaries, func(a, b remit.Boundary) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(d.BreakGlass, func(a, b remit.BreakGlass) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Detections, func(a, b remit.Detection) int { return strings.Compare(a.Name, b.Name) })
 }
 

@@ -77,7 +77,10 @@ func (s *Server) authExecutor(c *call) error {
 }
 
 // enrolExecutor gives the executor of a zone its first SVID, at an administrator's word.
-func enrolExecutor(s *Server, _ *call, in remit.EnrolRequest) (remit.SVID, error) {
+func enrolExecutor(s *Server, c *call, in remit.EnrolRequest) (remit.SVID, error) {
+	if err := themselves(c.session); err != nil { // whoever talked an administrator into a code is no executor
+		return remit.SVID{}, err
+	}
 	name := authority.ExecutorOf(in.Zone)
 	if name == "" || in.Zone == remit.ZoneNone {
 		return remit.SVID{}, remit.Errorf(remit.BadRequest, "there is no executor of zone %.16q; there are those of S, B and P", in.Zone)

@@ -3,7 +3,6 @@ package server
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -21,13 +20,6 @@ import (
 	"github.com/remit-dev/remit/authority"
 	"github.com/remit-dev/remit/identity"
 )
-
-func newSecret() (secret [32]byte, err error) {
-	if _, err := rand.Read(secret[:]); err != nil {
-		return secret, remit.Errorf(remit.Internal, "no randomness: %w", err)
-	}
-	return secret, nil
-}
 
 // rewrites sends git's traffic for the upstreams that a grant reaches through the gateway. It is convenience: nothing
 // else has a credential for them.
@@ -208,6 +200,9 @@ func hold(s *Server, c *call) error {
 		return err
 	}
 	defer leave()
+	if c.job == nil {
+		defer s.launchers.hold(c.r)()
+	}
 	ctx := c.r.Context()
 	rc := http.NewResponseController(c.w)
 	if err := rc.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {

@@ -213,7 +213,7 @@ func abandonLease(s *Server, c *call, in remit.AbandonRequest) (remit.Decision, 
 	if err != nil {
 		return remit.Decision{}, err
 	}
-	res, err := s.cfg.Engine.Do(c.r.Context(), &authority.AbandonLease{By: c.person, Lease: c.id(), Reason: p.Commitment()}, p)
+	res, err := s.do(c, &authority.AbandonLease{By: c.person, Lease: c.id(), Reason: p.Commitment()}, p)
 	if err != nil {
 		return remit.Decision{}, s.inNames(c, err)
 	}
@@ -224,6 +224,11 @@ func abandonLease(s *Server, c *call, in remit.AbandonRequest) (remit.Decision, 
 // knows of ends by the entry alone; what it does not, the broker asks the upstream for.
 func containUpstream(s *Server, c *call, in remit.ContainRequest) (remit.ContainAnswer, error) {
 	out := remit.ContainAnswer{Upstream: c.r.PathValue("name")}
+	if in.Lift { // taking away never waits for a proof, giving back does
+		if err := s.freshly(c, c.session); err != nil {
+			return out, err
+		}
+	}
 	if _, err := s.cfg.Engine.Do(c.r.Context(), &authority.ContainUpstream{By: c.person, Upstream: out.Upstream, Lift: in.Lift}); err != nil {
 		return out, s.inNames(c, err)
 	}

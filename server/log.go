@@ -59,6 +59,9 @@ func logEntries(s *Server, c *call) error {
 	out, ctx := c.stream("application/x-ndjson"), c.r.Context()
 	for next := remit.EntryIndex(from); ; {
 		changed := s.cfg.Engine.Changed()
+		if s.cfg.Sessions.Ended(c.r, c.session) { // whoever is signed out reads no more (R11)
+			return nil
+		}
 		for e, err := range s.cfg.Engine.Read(ctx, next) {
 			if err == nil {
 				err = writeEntry(out, e, format)
@@ -104,7 +107,7 @@ func writeEntry(w io.Writer, e ledger.Entry, format Format) error {
 	} else {
 		line, err = json.Marshal(remit.LogEntry{Entry: e.Index, Leaf: view, Hash: tlog.RecordHash(e.Leaf).String()})
 	}
-	if err != nil {
+	if err != nil || line == nil { // an entry that the format has nothing to say of
 		return err
 	}
 	_, err = w.Write(append(line, '\n'))

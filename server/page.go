@@ -5,7 +5,6 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
-	"github.com/remit-dev/remit/server/internal/card"
 )
 
 // cardPage shows one card to whoever has its link. The page can do nothing but show.
@@ -30,11 +29,14 @@ func cardPage(s *Server, c *call) error {
 	if len(v) != 1 {
 		return remit.Errorf(remit.NotFound, "there is no access request %.64s", c.id())
 	}
-	page, err := card.Page(s.org(), v[0])
+	if s.cfg.Card == nil {
+		return remit.Errorf(remit.NotFound, "this server has no pages; `remit approvals show` shows the card")
+	}
+	page, policy, err := s.cfg.Card(s.org(), v[0])
 	if err != nil {
 		return err
 	}
-	c.w.Header().Set("Content-Security-Policy", card.Policy)
+	c.w.Header().Set("Content-Security-Policy", policy)
 	c.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	if _, err := c.w.Write(page); err != nil {
 		return errGone

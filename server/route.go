@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
+	"mime"
 	"net/http"
 	"reflect"
 	"runtime/debug"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/engine"
 	"github.com/remit-dev/remit/identity"
 	"github.com/remit-dev/remit/server/internal/openapi"
 )
@@ -40,9 +43,12 @@ type route struct {
 	// interactive routes are for people at their own machine: a call that shows anything of an instance is refused, even
 	// beside a person's session.
 	interactive bool
+	// fresh routes change who may do what: the person must have proved to be there a moment ago.
+	fresh bool
 	// dying routes also serve an instance whose task has just ended.
 	dying  bool
 	stream bool // the handler keeps its own time
+	keyed  bool // takes an Idempotency-Key
 	handle func(*Server, *call) error
 }
 
@@ -50,11 +56,14 @@ type route struct {
 type call struct {
 	w        http.ResponseWriter
 	r        *http.Request
-	person   remit.ID // empty: an instance, or nobody
+	person   remit.ID         // empty: an instance, or nobody
+	session  identity.Session // of person
 	instance remit.ID
 	executor string            // its name
 	task     remit.ID          // of instance
 	job      *identity.ByProof // set when the instance is a CI job's
+	once     engine.Once       // under which the request is done once; zero: it has no Idempotency-Key
+	body     hash.Hash         // of the request, where it has one
 }
 
 func (c *call) id() remit.ID { return remit.ID(c.r.PathValue("id")) }
@@ -97,10 +106,14 @@ func post[In, Out any](path string, a auth, summary string, h func(*Server, *cal
 	limit := r.limit
 	r.handle = func(s *Server, c *call) error {
 		var in In
+		if err := c.isJSON(); err != nil {
+			return err
+		}
 		if err := remit.DecodeStrict(c.r.Body, limit, &in); err != nil {
 			return err
 		}
 		_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{}) // or it would end the answer as well
+		c.read()
 		out, err := h(s, c, in)
 		if err != nil {
 			return err
@@ -110,11 +123,22 @@ func post[In, Out any](path string, a auth, summary string, h func(*Server, *cal
 	return r
 }
 
+// isJSON refuses a body that says that it is something else: what another kind of program would read in it is not what is
+// read here.
+func (c *call) isJSON() error {
+	said := c.r.Header.Get("Content-Type")
+	if t, _, err := mime.ParseMediaType(said); said != "" && (err != nil || t != "application/json") {
+		return remit.Errorf(remit.MediaType, "Content-Type: %.64q; send application/json", said)
+	}
+	return nil
+}
+
 // none is the body of a request that says all in its address, and the answer that says only that it was done.
 type none struct{}
 
 func (r route) asking(params ...openapi.Param) route { r.query = params; return r }
 func (r route) inPerson() route                      { r.interactive = true; return r }
+func (r route) freshly() route                       { r.fresh = true; return r }
 
 // streaming is a route whose handler writes its own answer.
 func streaming(method, path string, a auth, summary, content string, h func(*Server, *call) error) route {
@@ -156,6 +180,11 @@ func (s *Server) serve(rt route) http.Handler {
 		if err := s.authenticate(rt, c); err != nil {
 			return err
 		}
+		leave, err := s.keyed(rt, c)
+		if err != nil {
+			return err
+		}
+		defer leave()
 		return rt.handle(s, c)
 	})
 }
@@ -207,6 +236,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var oauth *identity.OAuthError
 	if errors.As(err, &oauth) { // RFC 9449 §7.1
 		w.Header().Add("WWW-Authenticate", fmt.Sprintf("%s error=%q, algs=%q", identity.DPoPHeader, oauth.Reason, strings.Join(identity.ProofAlgs(), " ")))
+	}
+	var more *remit.Insufficient
+	if errors.As(err, &more) { // RFC 9470 §3
+		w.Header().Add("WWW-Authenticate", more.Challenge())
 	}
 	p := remit.Problem{Code: e.Code, Detail: e.Sentence}
 	if e.Code == remit.Internal {

@@ -19,7 +19,9 @@ import (
 	"github.com/remit-dev/remit/engine"
 	"github.com/remit-dev/remit/follow"
 	"github.com/remit-dev/remit/identity"
+	"github.com/remit-dev/remit/identity/signin"
 	"github.com/remit-dev/remit/ledger"
+	"github.com/remit-dev/remit/passkey"
 )
 
 // Bundles keeps policy bundles. A file that is wrong is a *remit.Error.
@@ -69,10 +71,17 @@ type Config struct {
 	Places         Places
 	AttemptSecrets AttemptSecrets
 
+	// Providers are the OpenID providers at which people sign in; none.
+	Providers *signin.Providers
+
 	// Erased is told of requests whose payloads were erased, so that what else they name goes too; none.
 	Erased func(context.Context, []remit.Request)
 
 	Attestor Attestor // signs provenance; none
+	Notifier Notifier // tells people what waits; none
+
+	// Card renders the page that a card's link leads to, with its Content-Security-Policy; none.
+	Card func(remit.Org, remit.AccessView) (page []byte, policy string, err error)
 
 	Formats map[string]Format // that entries can be asked for in, by name; none
 	// Contain ends what was made at an upstream, also what the log does not know of; none.
@@ -96,7 +105,11 @@ type Server struct {
 	closed chan struct{}
 
 	seats     seats
+	launchers launchers
 	issuers   *identity.Issuers
+	site      passkey.Site // of this server's passkeys; zero where it has no host name
+	devices   *signin.Devices
+	running   running
 	failures  failures                      // of exchanges
 	control   sync.Mutex                    // one completion of control steps at a time; guards stuck
 	stuck     map[remit.ID]remit.EntryIndex // approvals that could not be completed under the set of that entry
@@ -127,6 +140,9 @@ func New(c Config) *Server {
 	if c.Jobs == nil {
 		c.Jobs = c.Engine
 	}
+	if c.Providers == nil {
+		c.Providers = &signin.Providers{}
+	}
 	if c.Version == "" {
 		c.Version = "dev"
 	}
@@ -138,7 +154,10 @@ func New(c Config) *Server {
 	}
 	s := &Server{cfg: c, mux: http.NewServeMux(), heavy: make(chan struct{}, maxHeavy), polls: map[string]int{},
 		beats: map[remit.ID]time.Time{}, closed: make(chan struct{}), explained: map[remit.EntryIndex]*engine.Explanation{},
-		stuck: map[remit.ID]remit.EntryIndex{}, issuers: identity.NewIssuers(c.Clock.Now)}
+		stuck: map[remit.ID]remit.EntryIndex{}, issuers: identity.NewIssuers(c.Clock.Now), devices: signin.NewDevices(c.Clock.Now)}
+	if site, err := passkey.NewSite(c.Base, "Remit "+string(s.org())); err == nil {
+		s.site = site
+	}
 	for _, r := range table() {
 		s.mux.Handle(r.method+" "+r.path, s.serve(r))
 	}
@@ -201,6 +220,10 @@ func (s *Server) mounted(h http.Handler) http.Handler {
 			return err
 		}
 		s.offerNonce(w, r)
+		// What comes through a gateway is written by upstreams and agents, at the origin of the console: a person's browser that
+		// is led there shows it as a page of nobody's.
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		h.ServeHTTP(w, r)
 		return nil
 	})

@@ -26,6 +26,21 @@ func code(err error) remit.Code {
 	return ""
 }
 
+// answer is what comes to a request, and its body.
+func answer(t *testing.T, w *world.World, r *http.Request) (*http.Response, []byte) {
+	t.Helper()
+	resp, err := browser(w).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, b
+}
+
 // call makes a raw request and gives status, header and body.
 func call(t *testing.T, w *world.World, method, path, auth, body string) (int, http.Header, string) {
 	t.Helper()
@@ -36,15 +51,7 @@ func call(t *testing.T, w *world.World, method, path, auth, body string) (int, h
 	if auth != "" {
 		r.Header.Set("Authorization", auth)
 	}
-	resp, err := browser(w).Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp, b := answer(t, w, r)
 	return resp.StatusCode, resp.Header, string(b)
 }
 

@@ -52,7 +52,7 @@ func createTask(s *Server, c *call, in remit.TaskRequest) (remit.TaskView, error
 	if err != nil {
 		return remit.TaskView{}, err
 	}
-	res, err := s.cfg.Engine.Do(c.r.Context(), &authority.CreateTask{By: c.person, Agent: in.Agent, Intent: intent.Commitment(),
+	res, err := s.do(c, &authority.CreateTask{By: c.person, Agent: in.Agent, Intent: intent.Commitment(),
 		Scope: scopes(in.Scope), Envelope: in.Envelope, Budget: in.Budget, For: int64(in.For)}, intent)
 	if err != nil {
 		return remit.TaskView{}, s.inNames(c, err)
@@ -169,7 +169,7 @@ func endTask(to remit.TaskStatus) func(*Server, *call, remit.EndRequest) (none, 
 		if err := c.own(c.id()); err != nil {
 			return none{}, err
 		}
-		_, err := s.cfg.Engine.Do(c.r.Context(), &authority.EndTask{By: c.person, Instance: c.instance, Task: c.id(), Status: to, DropHolds: in.DropHolds})
+		_, err := s.do(c, &authority.EndTask{By: c.person, Instance: c.instance, Task: c.id(), Status: to, DropHolds: in.DropHolds})
 		return none{}, err
 	}
 }
@@ -297,19 +297,16 @@ func dateTime(nanos int64) *time.Time {
 
 func changeAgent(to remit.AgentStatus) func(*Server, *call, none) (none, error) {
 	return func(s *Server, c *call, _ none) (none, error) {
-		_, err := s.cfg.Engine.Do(c.r.Context(), &authority.ChangeAgent{By: c.person, Agent: c.r.PathValue("name"), To: to})
+		_, err := s.do(c, &authority.ChangeAgent{By: c.person, Agent: c.r.PathValue("name"), To: to})
 		return none{}, err
 	}
 }
 
 // startInstance makes the secret that the instance's launcher will prove itself with; the log has its hash.
 func startInstance(s *Server, c *call, in remit.InstanceRequest) (remit.InstanceView, error) {
-	secret, err := newSecret()
-	if err != nil {
-		return remit.InstanceView{}, err
-	}
+	secret := s.secretOnce(c)
 	host, _ := s.host(c.r)
-	res, err := s.cfg.Engine.Do(c.r.Context(), &authority.StartInstance{By: c.person, Task: in.Task, Confinement: in.Confinement, Ungoverned: slices.Compact(slices.Sorted(slices.Values(in.Ungoverned))),
+	res, err := s.do(c, &authority.StartInstance{By: c.person, Task: in.Task, Confinement: in.Confinement, Ungoverned: slices.Compact(slices.Sorted(slices.Values(in.Ungoverned))),
 		Secret: remit.Hash(secret[:]), Host: host})
 	if err != nil {
 		return remit.InstanceView{}, err

@@ -127,31 +127,44 @@ func check(pub ssh.PublicKey) error {
 	return nil
 }
 
-// checkApplication refuses FIDO keys made for something other than SSH, such as a web site, whose assertions a page
-// could ask for. PROTOCOL.u2f of OpenSSH: the application is "ssh:" or begins with it.
+// checkApplication refuses FIDO keys that were made neither for SSH nor as a passkey. PROTOCOL.u2f of OpenSSH: the
+// application of a key for SSH is "ssh:" or begins with it; the one of a passkey is an RP ID.
 func checkApplication(pub ssh.PublicKey) error {
-	var app string
-	var err error
-	if pub.Type() == ssh.KeyAlgoSKECDSA256 {
-		var w struct{ Type, Curve, Point, Application string }
-		err = ssh.Unmarshal(pub.Marshal(), &w)
-		app = w.Application
-	} else {
-		var w struct{ Type, Key, Application string }
-		err = ssh.Unmarshal(pub.Marshal(), &w)
-		app = w.Application
-	}
+	app, err := application(pub)
 	if err != nil {
-		return fmt.Errorf("the FIDO key does not parse: %w", err)
+		return err
 	}
-	if !strings.HasPrefix(app, "ssh:") {
-		return fmt.Errorf("the FIDO key was made for %q; one for SSH is made for an application that begins with %q", app, "ssh:")
+	if !strings.HasPrefix(app, "ssh:") && (pub.Type() != ssh.KeyAlgoSKECDSA256 || !relyingParty(app)) {
+		return fmt.Errorf("the FIDO key was made for %.80q; one for SSH is made for an application that begins with %q, and a passkey is of type %s and made for a domain",
+			app, "ssh:", ssh.KeyAlgoSKECDSA256)
 	}
 	return nil
 }
 
+// application is what a FIDO key was made for.
+func application(pub ssh.PublicKey) (string, error) {
+	var app string
+	var err error
+	switch pub.Type() {
+	case ssh.KeyAlgoSKECDSA256:
+		var w struct{ Type, Curve, Point, Application string }
+		err = ssh.Unmarshal(pub.Marshal(), &w)
+		app = w.Application
+	case ssh.KeyAlgoSKED25519:
+		var w struct{ Type, Key, Application string }
+		err = ssh.Unmarshal(pub.Marshal(), &w)
+		app = w.Application
+	default:
+		return "", errors.New("only a FIDO key has an application")
+	}
+	if err != nil {
+		return "", fmt.Errorf("the FIDO key does not parse: %w", err)
+	}
+	return app, nil
+}
+
 // Verify judges an armored signature of message by pub, made for namespace. touch says that a person touched a hardware
-// key: the FIDO token asserted user presence (PROTOCOL.u2f of OpenSSH). The hash is SHA-256 or SHA-512, whichever the
+// key: the FIDO token asserted user presence (PROTOCOL.u2f of OpenSSH); a passkey's user was verified as well. The hash is SHA-256 or SHA-512, whichever the
 // signature names (PROTOCOL.sshsig allows these two); RSA signatures are rsa-sha2-256 or rsa-sha2-512.
 func Verify(pub ssh.PublicKey, namespace string, message, armored []byte) (touch bool, err error) {
 	if namespace == "" {
@@ -169,6 +182,12 @@ func Verify(pub ssh.PublicKey, namespace string, message, armored []byte) (touch
 	}
 	if !bytes.Equal(sig.PublicKey.Marshal(), pub.Marshal()) {
 		return false, fmt.Errorf("the signature is by the key %s, not by %s", ssh.FingerprintSHA256(sig.PublicKey), ssh.FingerprintSHA256(pub))
+	}
+	if rpID, ok := Passkey(pub); ok {
+		if err := verifyPasskey(pub, rpID, sig, message); err != nil {
+			return false, err
+		}
+		return true, nil
 	}
 	touch = types[pub.Type()]
 	// x/crypto judges the flag as well from v0.53 on; what Remit calls touch must not hang on the version of a library.

@@ -1,23 +1,35 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/client"
 )
 
 func newApprovals(a *app) *cobra.Command {
-	return group("approvals", "See what waits for people, approve it or refuse it",
+	list := newApprovalsList(a)
+	c := group("approvals", "See what waits for people, approve it or refuse it",
 		`What an agent may not do by itself waits here with everything that a person needs to decide: who, for whom, why, the exact
 change, what it sets off. A vote is a statement signed with your SSH key over exactly that; enough votes make an
-approval, good for that change once. Remit then carries it out itself.`,
-		`  remit approvals list
+approval, good for that change once. Remit then carries it out itself. Without more it lists what waits.`,
+		`  remit approvals
   remit approvals show A-41
   remit approvals approve A-41`,
-		newApprovalsList(a), newApprovalsShow(a), newVote(a, true), newVote(a, false))
+		list, newApprovalsShow(a), newVote(a, true), newVote(a, false))
+	args := c.Args
+	c.Args = func(c *cobra.Command, given []string) error {
+		if len(given) == 0 {
+			return nil
+		}
+		return args(c, given)
+	}
+	c.RunE = list.RunE
+	return c
 }
 
 func newApprovalsList(a *app) *cobra.Command {
@@ -84,7 +96,10 @@ may. --diff shows the whole change as far as the card has it.`,
 			if err != nil {
 				return err
 			}
-			return a.print(v, func() { a.printCard(v, diff) })
+			if err := a.print(v, func() { a.printCard(v, diff) }); err != nil {
+				return err
+			}
+			return a.tellSeen(cmd.Context(), s.Client, v)
 		},
 	}
 	c.Flags().BoolVar(&diff, "diff", false, "show the whole change")
@@ -136,6 +151,11 @@ nor what you own, launched or pushed.`,
 			a.printCard(v, false)
 			a.printf("\n")
 		}
+		if !yes { // who says yes before the card is there has not seen it
+			if err := a.tellSeen(ctx, s.Client, v); err != nil {
+				return err
+			}
+		}
 		what := "approve"
 		if !approve {
 			what = "refuse"
@@ -146,12 +166,23 @@ nor what you own, launched or pushed.`,
 		after, err := b.cast(ctx, s.Client, func(text []byte) ([]byte, error) {
 			return a.sign(ctx, s.profile.Key, remit.VoteNamespace, text)
 		})
+		if isCode(err, remit.StepUpWanted) {
+			return remit.Errorf(remit.StepUpWanted, "%s; sign in so in your browser and vote there: %s/console/approvals/%s", strings.TrimSuffix(err.Error(), " ["+string(remit.StepUpWanted)+"]"), s.profile.Server, visible(string(v.ID)))
+		}
 		if err != nil {
 			return err
 		}
 		return a.print(after, func() { a.printf("%s\n", afterVote(after, approve)) })
 	}
 	return c
+}
+
+// tellSeen tells the server that a person has had the card before them, where they may vote. A program that reads JSON is none.
+func (a *app) tellSeen(ctx context.Context, c *client.Client, v remit.AccessView) error {
+	if a.output == "json" || !v.YouMay {
+		return nil
+	}
+	return c.Seen(ctx, v.ID)
 }
 
 // afterVote says what happens next.
@@ -161,6 +192,9 @@ func afterVote(v remit.AccessView, approve bool) string {
 	case !approve:
 		return id + " is refused; it is void, and nothing of it will be done"
 	case v.Status == remit.AccessUsed:
+		if v.Outcome == "" { // what is only declared is in force with the vote
+			return id + " is approved and in force"
+		}
 		return id + " is approved and was carried out: " + visible(string(v.Outcome))
 	case v.Status == remit.AccessMet, v.Status == remit.AccessReserved:
 		return id + " is approved; Remit carries it out now (remit wait " + id + ")"

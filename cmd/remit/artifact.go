@@ -221,23 +221,24 @@ func parseArtifact(s string) (remit.Artifact, error) {
 	return remit.Artifact{Resource: in.Resource, Digest: in.ID}, nil
 }
 
-// tokenKey is the key that tokens for registries are signed with; it is made at the first start.
+// tokenKey is a key that tokens are signed with: those for registries, and those of the decision point. It is made at the
+// first start.
 func tokenKey(path string) (*ecdsa.PrivateKey, error) {
 	if _, err := os.Stat(path); os.IsNotExist(err) {
 		if err := makeTokenKey(path); err != nil {
-			return nil, fmt.Errorf("making the key of registries' tokens: %w", err)
+			return nil, fmt.Errorf("making the key that signs tokens: %w", err)
 		}
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, remit.Errorf(remit.Internal, "the key of registries' tokens: %w", err)
+		return nil, remit.Errorf(remit.Internal, "the key that signs tokens: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, remit.Errorf(remit.Forbidden, "%s can be read by others; say: chmod 600 %s", path, path)
 	}
 	text, err := readBounded(path)
 	if err != nil {
-		return nil, remit.Errorf(remit.Internal, "the key of registries' tokens: %w", err)
+		return nil, remit.Errorf(remit.Internal, "the key that signs tokens: %w", err)
 	}
 	if block, _ := pem.Decode(text); block != nil {
 		if k, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {

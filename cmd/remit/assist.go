@@ -126,26 +126,74 @@ func (d desk) Access(ctx context.Context, c remit.Caller, id remit.ID) (h assist
 
 // Child asks for a child task at the gateway that is there for that.
 func (d desk) Child(ctx context.Context, c remit.Caller, verb string, in remit.ChildRequest) (out remit.ChildAnswer, err error) {
+	err = d.ask(ctx, c, verb, in, &out, func() bool { return out.Task != "" || out.Decision != nil })
+	return out, err
+}
+
+// Plan files a plan, at the same gateway.
+func (d desk) Plan(ctx context.Context, c remit.Caller, in remit.PlanRequest) (out remit.PlanAnswer, err error) {
+	err = d.ask(ctx, c, "plan", in, &out, func() bool { return out.InForce || out.Decision != nil })
+	return out, err
+}
+
+// Withdraw takes back the plan of the caller's task: that of an access request; by default the one in force, or that waits.
+func (d desk) Withdraw(_ context.Context, c remit.Caller, access remit.ID) (remit.ID, error) {
+	if now := d.engine.Now().UnixNano(); access == "" {
+		d.engine.View(func(s *authority.State) { access = s.PlanOf(c.Task, now) })
+	}
+	return access, d.engine.Kill(authority.Kill{What: "plan", ID: access, Instance: c.Instance})
+}
+
+// withdrawing takes POST /task/plan/withdraw from an instance, and leaves all else to next.
+func (d desk) withdrawing(path string, who gateway.Authenticator, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != path || r.Method != http.MethodPost {
+			next.ServeHTTP(w, r)
+			return
+		}
+		c, err := who.Authenticate(r)
+		var in remit.WithdrawRequest
+		if err == nil {
+			err = remit.DecodeStrict(r.Body, 1<<10, &in)
+		}
+		if err == nil {
+			in.Access, err = d.Withdraw(r.Context(), c, in.Access)
+		}
+		if err != nil {
+			e := gateway.AsError(remit.Unauthenticated, err)
+			i := e.Code.Info()
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(i.HTTP)
+			_ = json.NewEncoder(w).Encode(remit.Problem{Code: e.Code, Title: i.Meaning, Detail: e.Sentence, Status: i.HTTP})
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(in) // the client is gone: it is withdrawn all the same
+	})
+}
+
+// ask takes a request to the gateway of tasks, in this process; answered tells whether what was read is an answer.
+func (d desk) ask(ctx context.Context, c remit.Caller, verb string, in, out any, answered func() bool) error {
 	body, err := json.Marshal(in)
 	if err != nil {
-		return out, remit.Errorf(remit.BadRequest, "the request for a child task cannot be written: %w", err)
+		return remit.Errorf(remit.BadRequest, "task %s: the request cannot be written: %w", verb, err)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "/task/"+verb, bytes.NewReader(body))
 	if err != nil {
-		return out, err
+		return err
 	}
 	p := *d.asking
 	p.Authn = already(c)
 	w := &kept{header: http.Header{}}
 	p.Handle(d.tasks, w, r)
-	if json.Unmarshal(w.body.Bytes(), &out) == nil && (out.Task != "" || out.Decision != nil) {
-		return out, nil
+	if json.Unmarshal(w.body.Bytes(), out) == nil && answered() {
+		return nil
 	}
 	var problem remit.Problem
 	if json.Unmarshal(w.body.Bytes(), &problem) != nil || problem.Code == "" {
-		return out, remit.Errorf(remit.Internal, "the request for a child task was not answered")
+		return remit.Errorf(remit.Internal, "the request for task %s was not answered", verb)
 	}
-	return out, &remit.Error{Code: problem.Code, Sentence: problem.Detail}
+	return &remit.Error{Code: problem.Code, Sentence: problem.Detail}
 }
 
 // Complete ends the caller's task.

@@ -54,11 +54,25 @@ func (a *app) printCard(v remit.AccessView, full bool) {
 		a.field("zone", zoneName(v.Zone))
 	}
 	a.field("reach", scopeLines(v.Reach))
+	a.field("if wrong", riskLines(remit.Risks(v)))
 	a.printVotes(v)
 	a.field("until", fmt.Sprintf("%s (%s)", stamp(v.NotAfter), a.when(v.NotAfter)))
 	a.field("upstream", receiptLines(v.Receipt))
 	a.field("replaces", visible(string(v.Replaces)))
 	a.field("link", visible(v.Link))
+}
+
+// riskLines say what it costs if it is wrong, and the way back.
+func riskLines(list []remit.Risk) string {
+	var lines []string
+	for _, r := range list {
+		line := r.String()
+		if len(list) > 1 {
+			line = r.Action + ": " + line
+		}
+		lines = append(lines, visible(line))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // observedLines is what rules on trial would have said.
@@ -209,7 +223,7 @@ func (a *app) printShown(s *remit.Shown, full bool) {
 }
 
 func (a *app) diffLine(l string) string {
-	text := escape(l, "\t")
+	text := remit.VisibleText(l)
 	switch {
 	case strings.HasPrefix(l, "+++"), strings.HasPrefix(l, "---"), strings.HasPrefix(l, "@@"), strings.HasPrefix(l, "diff "):
 		return a.paint(faint, text)
@@ -221,6 +235,14 @@ func (a *app) diffLine(l string) string {
 	return text
 }
 
+// signedInLine is how a voter was signed in, where that is known.
+func signedInLine(s remit.SignedIn) string {
+	if s.IsZero() {
+		return ""
+	}
+	return ", signed in " + visible(s.String())
+}
+
 func (a *app) printVotes(v remit.AccessView) {
 	a.field("needs", needLine(v.Needs))
 	var lines []string
@@ -229,7 +251,7 @@ func (a *app) printVotes(v remit.AccessView) {
 		if !x.Approve {
 			how = "refuses"
 		}
-		lines = append(lines, fmt.Sprintf("%s %s, %s (%s)", visible(x.Person), how, a.when(x.At), visible(string(x.Assurance))))
+		lines = append(lines, fmt.Sprintf("%s %s, %s (%s)", visible(x.Person), how, a.when(x.At), visible(string(x.Assurance)))+signedInLine(x.Signed))
 	}
 	a.field("votes", strings.Join(lines, "\n"))
 	if v.Status != remit.AccessOpen {

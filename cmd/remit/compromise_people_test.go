@@ -193,7 +193,7 @@ func (b *breach) approver() {
 	before := b.ground("")
 	b.votes(c)
 	taking := func(_, path string) bool {
-		for _, p := range []string{"/kill", "/suspend", "/retire", "/cancel", "/complete", "/secrets/", "/votes", "/resume"} {
+		for _, p := range []string{"/kill", "/suspend", "/retire", "/cancel", "/complete", "/secrets/", "/votes", "/resume", "/session/end"} {
 			if strings.Contains(path, p) {
 				return true
 			}
@@ -212,8 +212,9 @@ func (b *breach) approver() {
 	// Taking away is for everybody, and so for a thief; it gives nothing.
 	before = b.ground("")
 	b.walk(who, "session", b.http, "Bearer "+session, b.c.task, func(method, path string) bool {
-		return !taking(method, path) || strings.HasSuffix(path, "/wait")
+		return !taking(method, path) || strings.HasSuffix(path, "/wait") || strings.HasSuffix(path, "/session/end")
 	})
+	b.try(who, "end its own session", b.http, "Bearer "+session, http.MethodPost, "/session/end", struct{}{})
 	for _, h := range b.harm(before, "") {
 		if !strings.HasPrefix(h, "secret ") && !strings.HasPrefix(h, "agent ") && !strings.HasPrefix(h, "instance ") {
 			b.t.Errorf("with the key of one approver alone: %s", h)

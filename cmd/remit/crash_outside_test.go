@@ -374,7 +374,8 @@ func cmdCrashes(ts *testscript.TestScript, neg bool, args []string) {
 	ctx := context.Background()
 	o := newOutside(ts)
 	s := o.signIn(ctx)
-	for round := range rounds {
+	shows := func() bool { return len(o.entries) > 0 && len(o.pushed) > 0 && o.tried > 0 }
+	for round := 0; round < rounds || !shows() && round < 5*rounds; round++ { // a slow machine comes to less between two kills
 		var all sync.WaitGroup
 		killed := make(chan struct{})
 		for n := range 3 {
@@ -382,15 +383,15 @@ func cmdCrashes(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(err)
 			all.Go(func() { h.work(ctx, killed, n > 0) })
 		}
-		time.Sleep(time.Duration(r.IntN(600)) * time.Millisecond) // the moment is what is drawn
+		time.Sleep(time.Duration(r.IntN(600)*(1+round/rounds)) * time.Millisecond) // the moment is what is drawn
 		o.w.server.kill()
 		close(killed)
 		all.Wait()
-		if s, err = o.settled(ctx, round%4 == 3 || round == rounds-1); err != nil {
+		if s, err = o.settled(ctx, round%4 == 3 || round >= rounds-1); err != nil {
 			ts.Fatalf("after kill -9 number %d: %v", round+1, err)
 		}
 	}
-	if len(o.entries) == 0 || len(o.pushed) == 0 || o.tried == 0 {
+	if !shows() {
 		ts.Fatalf("%d answers, %d refs pushed, %d pushes broken off: that shows nothing", len(o.entries), len(o.pushed), o.tried)
 	}
 	ts.Logf("%d rounds: %d answers, %d pushes broken off", rounds, len(o.entries), o.tried)

@@ -88,6 +88,12 @@ switch the agent's hooks off, and whether --isolate works on this machine. --age
 			if err := x.coverage(cmd.Context(), s.Client, upstream, second); err != nil {
 				return err
 			}
+			if err := x.channels(cmd.Context(), s.Client); err != nil {
+				return err
+			}
+			if err := x.reviews(cmd.Context(), s.Client); err != nil {
+				return err
+			}
 			return a.tell(x)
 		},
 	}

@@ -17,10 +17,12 @@ func newExport(a *app) *cobra.Command {
 	var from int64
 	var follow bool
 	c := &cobra.Command{
-		Use:   "export --format ocsf|cloudevents",
-		Short: "Export what happens as OCSF or CloudEvents, for other tools to collect",
+		Use:   "export --format ocsf|cloudevents|intoto",
+		Short: "Export what happens as OCSF, CloudEvents or in-toto, for other tools to collect",
 		Long: `Writes each entry of the log as one line of JSON: an OCSF 1.8 event or a CloudEvents 1.0 event. Only what stands in the log
 itself is exported: names that were declared, ids, refs, codes, counts and digests; no person's name, no intent, no path.
+intoto writes votes and outcomes only, each as an in-toto statement in a DSSE envelope that the server signs; its public
+key is what ` + "`remit artifact key`" + ` prints.
 
 With --file the lines are appended, and the next export to the same file goes on after the last whole line in it, also
 after a crash: an entry may come twice, none is left out. The log's origin and the entry's index tell a line that came
@@ -48,7 +50,7 @@ twice (OCSF metadata.uid, CloudEvents source and id).`,
 			return a.export(cmd.Context(), s, out, format, next, follow)
 		},
 	}
-	c.Flags().StringVar(&format, "format", "", "ocsf or cloudevents")
+	c.Flags().StringVar(&format, "format", "", "ocsf, cloudevents or intoto")
 	c.Flags().StringVar(&file, "file", "", "file to append to; standard output by default")
 	c.Flags().Int64Var(&from, "from", -1, "entry to begin with; by default after the last one in the file, or the first of the log")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes")

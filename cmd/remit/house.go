@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -38,7 +37,7 @@ import (
 	"github.com/remit-dev/remit/identity"
 	"github.com/remit-dev/remit/ledger"
 	"github.com/remit-dev/remit/ledger/sqlite"
-	"github.com/remit-dev/remit/policy"
+	"github.com/remit-dev/remit/notify"
 	"github.com/remit-dev/remit/seal"
 	"github.com/remit-dev/remit/secret"
 	"github.com/remit-dev/remit/server"
@@ -75,6 +74,8 @@ type Config struct {
 	// HoldOpen is how long a call of a tool that waits for people keeps its request open, where the client can do nothing
 	// else than wait; 20 s.
 	HoldOpen time.Duration
+	// Providers is a file of OpenID providers at which people sign in; none.
+	Providers string
 	// Git is the git binary; found in PATH.
 	Git string
 	Log *slog.Logger
@@ -128,7 +129,9 @@ type House struct {
 	images    http.Handler // of registries, at /v2/
 	tools     *tools
 	toolgw    *mcp.Gateway
+	point     *foreign
 	follower  *follow.Follower
+	notifier  *notify.Outbox
 	heads     *checkpoints
 	watch     *watcher
 	listener  net.Listener
@@ -216,7 +219,7 @@ func (h *House) listen() error {
 	}
 	h.URL = h.Public
 	if h.URL == "" {
-		h.URL = "https://" + net.JoinHostPort(host, port)
+		h.URL = "https://" + strings.TrimSuffix(net.JoinHostPort(host, port), ":443") // as browsers name the origin
 	}
 	return nil
 }
@@ -294,7 +297,7 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 	answers := &gateway.Answers{Now: time.Now}
 	h.toolgw = mcp.New(mcp.Config{Prefix: prefix + "/" + mcp.Name, Base: h.URL, Servers: h.tools, Holds: h.tools, Definitions: h.tools, Ended: h.tools.Ended,
 		Answers: answers, Log: h.Log, Key: key, Hosts: h.Names, HoldOpen: h.HoldOpen})
-	protocols[mcp.Name] = h.toolgw.Orders()
+	protocols[mcp.Name], protocols[authzen.Name] = h.toolgw.Orders(), &authzen.Handover{}
 	hooks := &hook.Gateway{Holds: h.tools, Answers: &gateway.Answers{Now: time.Now}, Payload: h.Engine.NewPayload, Now: time.Now}
 	protocols[hook.Name] = hooks
 	if h.Executors == nil {
@@ -317,26 +320,38 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 		p := pipeline(name)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.Handle(proto, w, r) })
 	}
+	agents := desk{engine: h.Engine, holds: h.tools, answers: answers, tasks: tasks, asking: pipeline(task.Name)}
 	helps := assist.New(assist.Config{Authn: tokens.Authenticator(mcp.Name), Metadata: h.URL + mcp.MetadataPath + prefix + "/" + mcp.Name + "/remit", Version: version,
-		Rooms: desk{engine: h.Engine, holds: h.tools, answers: answers, tasks: tasks, asking: pipeline(task.Name)}})
+		Rooms: agents, Plans: agents})
 	servers := h.toolgw.Handler(pipeline(mcp.Name))
 	registry := http.NewServeMux()
 	registry.Handle(prefix+"/registry/token", images.TokenHandler(tokens.Authenticator(oci.Name)))
 	registry.Handle(prefix+"/registry/keys", images.KeysHandler())
 	h.images = images.Handler(pipeline(oci.Name))
+	if err := h.openNotify(named, prefix); err != nil {
+		return err
+	}
+	decides, err := h.openPoint(prefix+"/"+authzen.Name, tokens.Authenticator(authzen.Name), authz, key)
+	if err != nil {
+		return err
+	}
+	signIn, err := readProviders(h.Providers, h.URL+prefix)
+	if err != nil {
+		return err
+	}
 	h.api = server.New(server.Config{
 		Engine: h.Engine, Follow: h.follower, CA: h.CA, Sessions: sessions, Tokens: tokens, Bundles: policies,
-		Log: logbook{h, blobs, policies}, Secrets: store, Base: h.URL, Key: key, Version: version, Slog: h.Log,
-		Formats: h.formats(), PublicLog: h.PublicLog, Executors: newFar(h.Engine, where, creds, authz), Places: where, AttemptSecrets: named, Attestor: signed, Contain: h.broker.Contain, Erased: h.packs.forget,
+		Log: logbook{h, blobs, policies}, Secrets: store, Base: h.URL, Key: key, Version: version, Slog: h.Log, Providers: signIn,
+		Formats: h.formats(signed), PublicLog: h.PublicLog, Executors: newFar(h.Engine, where, creds, authz), Places: where, AttemptSecrets: named, Attestor: signed, Notifier: h.notifier, Card: cardPage, Contain: h.broker.Contain, Erased: h.packs.forget,
 		Mounts: map[string]http.Handler{
 			"git":         h.gitgw.Handler(pipeline("git")),
 			"forge":       forge.Handler(pipeline("forge")),
 			"probe":       through("probe", gateway.Probe{}),
-			task.Name:     through(task.Name, tasks),
+			task.Name:     agents.withdrawing(prefix+"/"+task.Name+"/plan/withdraw", tokens.Authenticator(task.Name), through(task.Name, tasks)),
 			change.Name:   through(change.Name, changes),
 			secretgw.Name: uses.Handler(pipeline(secretgw.Name), named),
 			"registry":    registry,
-			authzen.Name:  (&authzen.Point{Authn: tokens.Authenticator(authzen.Name), Authz: authz, Base: h.URL + prefix + "/" + authzen.Name}).Handler(prefix + "/" + authzen.Name),
+			authzen.Name:  decides,
 			oci.Name:      http.NotFoundHandler(), // clients know a registry at the root of a host only: /v2/
 			"admission":   h.admission(),
 			mcp.Name: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -352,47 +367,6 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 		},
 	})
 	return nil
-}
-
-// logbook is the log as a whole, for the API.
-type logbook struct {
-	h        *House
-	blobs    ledger.Blobs
-	policies *bundles
-}
-
-func (b logbook) Head(ctx context.Context) (remit.LogHead, error) { return b.h.heads.head(ctx) }
-
-// Tile gives a tile of the log up to its newest checkpoint.
-func (b logbook) Tile(ctx context.Context, t ledger.Tile) ([]byte, error) {
-	return b.h.heads.tile(ctx, t)
-}
-
-// Receipt proves an entry under the newest checkpoint.
-func (b logbook) Receipt(ctx context.Context, i remit.EntryIndex) ([]byte, error) {
-	return b.h.heads.receipt(ctx, i)
-}
-
-// Export writes the log up to its newest checkpoint, with the text of every policy that it ever installed.
-func (b logbook) Export(ctx context.Context, w io.Writer) error {
-	head, err := b.h.heads.head(ctx)
-	if err != nil {
-		return err
-	}
-	texts := map[remit.Digest][]byte{}
-	var installed []remit.Digest
-	b.h.Engine.View(func(s *authority.State) { installed = append(installed, s.Policies...) })
-	for _, d := range installed {
-		files, err := b.policies.Files(ctx, d)
-		if err != nil {
-			return fmt.Errorf("the policy %s: %w", d, err)
-		}
-		if texts[d], err = policy.Encode(files); err != nil {
-			return err
-		}
-	}
-	return ledger.WriteBundle(ctx, w, ledger.BundleSource{Store: b.h.store, Blobs: b.blobs, Org: b.h.Org, Verifier: head.Verifier,
-		Checkpoint: []byte(head.Checkpoint), Policies: texts, Attached: engine.Attached})
 }
 
 // readKey reads the server's own key: for what only it must recognise, also after a restart.
@@ -435,7 +409,8 @@ func (h *House) Run(ctx context.Context) error {
 	root := http.NewServeMux()
 	root.Handle("/v2/", h.images)
 	root.Handle(mcp.MetadataPath+"/", h.toolgw.Metadata())
-	root.Handle("/", h.api)
+	root.Handle(h.point.Configuration())
+	root.Handle("/", h.pages())
 	root.HandleFunc("GET /healthz", telemetry.Alive)
 	root.HandleFunc("GET /readyz", h.watch.t.ReadyCode)
 	h.http = &http.Server{Handler: h.watch.t.HTTP(root), TLSConfig: tlsConfig, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
@@ -448,8 +423,10 @@ func (h *House) Run(ctx context.Context) error {
 	}
 	h.work(ctx, failed, "broker", h.broker.Run)
 	h.work(ctx, failed, "watch", h.watch.follow)
+	h.work(ctx, failed, "notify", h.notifier.Run)
 	h.work(ctx, failed, "tools", h.tools.watch)
 	h.work(ctx, failed, "metrics", h.watch.serve)
+	h.work(ctx, failed, "callbacks", h.point.tell)
 	h.work(ctx, failed, "clock", h.tick)
 	h.work(ctx, failed, "checkpoints", func(ctx context.Context) error { return h.heads.run(ctx, h.Engine) })
 	go func() {

@@ -249,8 +249,15 @@ func cmdRequest(ts *testscript.TestScript, neg bool, args []string) {
 	sendRequest(ts, neg, r)
 }
 
-// sendRequest reports the answer to a request.
+// sendRequest reports the answer to a request, and expects that it is 200.
 func sendRequest(ts *testscript.TestScript, neg bool, r *http.Request) {
+	if status := exchange(ts, r); (status != http.StatusOK) != neg {
+		ts.Fatalf("%s %s: status %d", r.Method, r.URL, status)
+	}
+}
+
+// exchange makes a request and says on stdout what came.
+func exchange(ts *testscript.TestScript, r *http.Request) int {
 	client := clientOf(ts)
 	defer client.CloseIdleConnections()
 	answer, err := client.Do(r)
@@ -259,9 +266,7 @@ func sendRequest(ts *testscript.TestScript, neg bool, r *http.Request) {
 	text, err := io.ReadAll(answer.Body)
 	ts.Check(err)
 	fmt.Fprintf(ts.Stdout(), "status %d\n%s\n", answer.StatusCode, text)
-	if (answer.StatusCode != http.StatusOK) != neg {
-		ts.Fatalf("%s %s: status %d", r.Method, r.URL, answer.StatusCode)
-	}
+	return answer.StatusCode
 }
 
 // clientOf trusts the server of a script, and nobody else.

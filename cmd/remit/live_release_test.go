@@ -33,6 +33,8 @@ type runtimeParts struct {
 	flags    []string // of remit server
 	executor *process
 	issuer   *testworld.Issuer
+	hooks    *hooks
+	halted   remit.EntryIndex // the log's size when a halt was asked for
 	closers  []func()
 }
 

@@ -59,10 +59,15 @@ func TestLive(t *testing.T) {
 	}
 	maps.Copy(commands, releaseCommands)
 	maps.Copy(commands, wireCommands)
+	maps.Copy(commands, pointCommands)
 	maps.Copy(commands, crashCommands)
 	maps.Copy(commands, mcpCommands)
 	maps.Copy(commands, toolsCommands)
 	maps.Copy(commands, acsCommands)
+	maps.Copy(commands, notifyCommands)
+	maps.Copy(commands, signInCommands)
+	maps.Copy(commands, approvalCommands)
+	maps.Copy(commands, momentCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/live",
 		RequireUniqueNames: true,
@@ -104,6 +109,8 @@ type world struct {
 	hub       *hub
 	runtime   runtimeParts
 	raw       rawParts
+	signIn    signInParts
+	cast      remit.VoteRequest // that was handed in last
 	people    map[string]string // person → key file
 	tasks     map[string]*work
 }
@@ -162,6 +169,7 @@ func (w *world) end() {
 		w.server.kill()
 	}
 	w.runtime.end()
+	w.signIn.end()
 	if w.forge != nil {
 		w.forge.close()
 	}
@@ -549,7 +557,8 @@ func (w *world) castForged(ts *testscript.TestScript, person string, id remit.ID
 	if _, err := sshsig.Signer(sig); err != nil {
 		return err
 	}
-	_, err = s.Vote(ctx, id, remit.VoteRequest{Statement: []byte(text), Signature: sig})
+	w.cast = remit.VoteRequest{Statement: []byte(text), Signature: sig}
+	_, err = s.Vote(ctx, id, w.cast)
 	return err
 }
 

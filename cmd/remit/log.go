@@ -29,7 +29,7 @@ the policy of its time.`,
   remit log verify --file log.bundle --trust log.trust
   remit log tail -f`,
 		newLogVerify(a), newLogExport(a), newLogCheckpoint(a), newLogTail(a),
-		newLogReceipt(a), newLogCheckReceipt(a), newLogTiles(a))
+		newLogReceipt(a), newLogCheckReceipt(a), newLogTiles(a), newLogVotes(a))
 }
 
 func newLogVerify(a *app) *cobra.Command {

@@ -70,16 +70,29 @@ func stepsOf(a *authority.Access) []remit.Step {
 	return out
 }
 
-func (o zoned) Next(ctx context.Context, after map[remit.ID]bool) (id remit.ID, err error) {
-	err = o.engine.Wait(ctx, func(s *authority.State) bool {
-		for a := range s.OpenHolds {
-			if acc := s.Accesses[a]; acc.Status == remit.AccessMet && acc.Task != "" && !after[a] && (id == "" || a < id) && s.Executor(acc) == o.name && o.takes(stepsOf(acc)) {
-				id = a
+// Next passes over what enforcement points that are not Remit's asked for: they carry it out.
+func (o zoned) Next(ctx context.Context, after map[remit.ID]bool) (remit.ID, error) {
+	elsewhere := map[remit.ID]bool{}
+	for {
+		var id remit.ID
+		var at remit.EntryIndex
+		err := o.engine.Wait(ctx, func(s *authority.State) bool {
+			for a := range s.OpenHolds {
+				if acc := s.Accesses[a]; acc.Status == remit.AccessMet && acc.Task != "" && !after[a] && !elsewhere[a] && (id == "" || a < id) && s.Executor(acc) == o.name && o.takes(stepsOf(acc)) {
+					id, at = a, acc.Decision
+				}
 			}
+			return id != ""
+		})
+		if err != nil {
+			return "", err
 		}
-		return id != ""
-	})
-	return id, err
+		if req, err := o.request(ctx, at); err == nil && req.Elsewhere {
+			elsewhere[id] = true
+			continue
+		}
+		return id, nil
+	}
 }
 
 func (o zoned) Claim(ctx context.Context, access remit.ID) (executor.Claimed, remit.Decision, error) {
@@ -90,16 +103,24 @@ func (o zoned) Claim(ctx context.Context, access remit.ID) (executor.Claimed, re
 			at, own = a.Decision, true
 		}
 	})
+	if req, err := o.request(ctx, at); own && err == nil && req.Elsewhere {
+		own = false
+	}
 	if !own {
 		return executor.Claimed{}, remit.Decision{}, remit.Errorf(remit.NotFound, "%s has no access request %.32s to carry out", o.name, access)
 	}
+	return o.claim(ctx, o.name, access, at)
+}
+
+// claim has what was decided on in an entry judged again, for the executor that may carry it out.
+func (o orders) claim(ctx context.Context, name string, access remit.ID, at remit.EntryIndex) (executor.Claimed, remit.Decision, error) {
 	req, err := o.request(ctx, at)
 	if err != nil {
 		return executor.Claimed{}, remit.Decision{}, err
 	}
 	order := remit.Order{Caller: req.Caller, Steps: req.Steps, Deploy: req.Deploy, Body: req.Order}
 	req.Access = access
-	req.Caller = remit.Caller{Task: req.Caller.Task, Executor: o.name}
+	req.Caller = remit.Caller{Task: req.Caller.Task, Executor: name}
 	d, err := o.engine.Authorize(ctx, req)
 	return executor.Claimed{Access: access, Protocol: req.Gateway, Permit: d.Permit, Order: order}, d, err
 }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -36,55 +35,21 @@ func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.stdout, format,
 // notef says something beside the answer, to the person.
 func (a *app) notef(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
 
-// misleads tells whether a terminal or a reader would not show r as what it is: controls, C1, bidirectional overrides,
-// zero-width and other format characters, separators, private use and surrogates.
-func misleads(r rune) bool {
-	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs) ||
-		r == 0x115f || r == 0x1160 || r == 0x3164 || r == 0xffa0 // Hangul fillers: letters that show nothing
-}
-
-// visible is one line of text from outside, safe on a terminal: what misleads is escaped visibly.
-func visible(s string) string { return escape(s, "") }
+// visible is one line of text from outside, safe on a terminal.
+func visible(s string) string { return remit.Visible(s) }
 
 // visibleText is visible for text of several lines: line ends and tabs stay.
-func visibleText(s string) string { return escape(s, "\n\t") }
+func visibleText(s string) string { return remit.VisibleText(s) }
 
-func escape(s, keep string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02X`, s[i])
-		case strings.ContainsRune(keep, r):
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case misleads(r) && r <= 0xffff:
-			fmt.Fprintf(&b, `\u%04X`, r)
-		case misleads(r):
-			fmt.Fprintf(&b, `\U%08X`, r)
-		default:
-			b.WriteRune(r)
-		}
-		i += n
-	}
-	return b.String()
-}
-
-// visibleJSON escapes in JSON text what misleads; the value stays the same (RFC 8259 §7).
+// visibleJSON escapes in JSON text what hides; the value stays the same (RFC 8259 §7).
 func visibleJSON(b []byte) []byte {
 	out := make([]byte, 0, len(b))
 	for i := 0; i < len(b); {
 		r, n := utf8.DecodeRune(b[i:])
 		switch {
-		case r >= 0x7f && misleads(r) && r <= 0xffff:
+		case r >= 0x7f && remit.Hidden(r) && r <= 0xffff:
 			out = fmt.Appendf(out, `\u%04x`, r)
-		case r >= 0x7f && misleads(r):
+		case r >= 0x7f && remit.Hidden(r):
 			hi, lo := (r-0x10000)>>10+0xd800, (r-0x10000)&0x3ff+0xdc00
 			out = fmt.Appendf(out, `\u%04x\u%04x`, hi, lo)
 		default:
@@ -301,7 +266,7 @@ func list[T ~string](words []T) string {
 func needLine(needs []remit.Need) string {
 	parts := make([]string, len(needs))
 	for i, n := range needs {
-		parts[i] = fmt.Sprintf("%d of %s", n.N, visible(n.Group))
+		parts[i] = visible(n.String())
 	}
 	return strings.Join(parts, ", ")
 }

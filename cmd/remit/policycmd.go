@@ -22,7 +22,7 @@ and digest need no server; try judges what really happened again under DIR. remi
 		`  remit policy check declarations/policy
   remit policy test declarations/policy
   remit policy try declarations/policy --since 7d`,
-		newPolicyCheck(a), newPolicyTest(a), newPolicyDigest(a), newPolicyShow(a), newPolicyTry(a))
+		newPolicyCheck(a), newPolicyTest(a), newPolicyDigest(a), newPolicyShow(a), newPolicyTry(a), newPolicySuggest(a))
 }
 
 // maxModule is the largest module, in bytes.

@@ -30,6 +30,8 @@ type profile struct {
 	Org    string `yaml:"org" json:"org"`
 	CA     string `yaml:"ca" json:"ca"`   // file, PEM
 	Key    string `yaml:"key" json:"key"` // file: private key, or .pub of a key in an ssh-agent
+	// Device is a terminal without a key: its person lets it in from their browser (remit login --device).
+	Device bool `yaml:"device,omitempty" json:"device,omitempty"`
 }
 
 const maxProfileFile = 64 << 10 // bytes; of the configuration, a session, a CA file
@@ -85,10 +87,11 @@ func (a *app) profile() (profile, error) {
 		if f.flag != "" {
 			*f.to = f.flag
 		}
-		if *f.to == "" {
+		if *f.to == "" && !(f.name == "key" && p.Device) {
 			missing = append(missing, "--"+f.name)
 		}
 	}
+	p.Device = p.Device && p.Key == ""
 	if len(missing) > 0 {
 		return p, usagef("which server, and who are you: %s not given, not set as REMIT_… and not stored by remit login", strings.Join(missing, ", "))
 	}
@@ -135,9 +138,11 @@ func (a *app) connect(ctx context.Context) (*signed, error) {
 	if err != nil {
 		return nil, err
 	}
-	pub, err := publicKey(p.Key)
-	if err != nil {
-		return nil, err
+	var pub ssh.PublicKey
+	if !p.Device {
+		if pub, err = publicKey(p.Key); err != nil {
+			return nil, err
+		}
 	}
 	cache := a.sessionFile(p, s.ca, pub)
 	if old, ok := a.cachedSession(cache); ok {
@@ -145,16 +150,48 @@ func (a *app) connect(ctx context.Context) (*signed, error) {
 		switch _, err := c.WhoAmI(ctx); {
 		case err == nil:
 			s.Client, s.session, s.cached = c, old, true
-			return s, nil
+			return a.renewing(s, cache, pub), nil
 		case !isCode(err, remit.Unauthenticated):
 			return nil, err
 		}
+	}
+	if p.Device {
+		return nil, remit.Errorf(remit.Unauthenticated, "this terminal is not let in any more; say: remit login --device")
 	}
 	if err := a.signIn(ctx, s, pub); err != nil {
 		return nil, err
 	}
 	a.keepSession(cache, s.session)
-	return s, nil
+	return a.renewing(s, cache, pub), nil
+}
+
+// connectOrg connects, for what is signed: a signature names the log that it is for.
+func (a *app) connectOrg(ctx context.Context) (*signed, remit.OrgInfo, error) {
+	s, err := a.connect(ctx)
+	if err != nil {
+		return nil, remit.OrgInfo{}, err
+	}
+	org, err := s.Org(ctx)
+	return s, org, err
+}
+
+// renewing has a session that ends within a command, or whose proof is too old for what it does, begun anew. A terminal
+// without a key keeps what it has: its person lets it in again.
+func (a *app) renewing(s *signed, cache string, pub ssh.PublicKey) *signed {
+	anew := &signed{Client: s.Client.WithToken(""), profile: s.profile}
+	s.Client = s.Client.Renewing(func(ctx context.Context) (string, error) {
+		if pub == nil {
+			return "", remit.Errorf(remit.Unauthenticated, "your session is over, or older than what this asks for, and this terminal has no key to prove you with; say: remit login --device")
+		}
+		if err := a.signIn(ctx, anew, pub); err != nil {
+			return "", err
+		}
+		a.keepSession(cache, anew.session)
+		token := anew.session.Token
+		anew.Client = anew.Client.WithToken("")
+		return token, nil
+	})
+	return s
 }
 
 // dial makes a client that nobody is signed in with.
@@ -206,6 +243,9 @@ func checkChallenge(text []byte, p profile) error {
 
 // sign makes a person's signature; where a passphrase or a touch is needed, the person is asked.
 func (a *app) sign(ctx context.Context, key, namespace string, message []byte) ([]byte, error) {
+	if key == "" {
+		return nil, remit.Errorf(remit.Unauthenticated, "this needs a signature, and this terminal was let in without a key: give one with --key, or do it in your browser")
+	}
 	return sshsig.SignFile(ctx, key, namespace, message, a.person())
 }
 
@@ -305,8 +345,11 @@ func (a *app) sessionFile(p profile, ca []byte, pub ssh.PublicKey) string {
 	if dir == "" {
 		return ""
 	}
-	caHash := remit.Hash(ca)
-	h := remit.Hash([]byte("remit session v1\n"+p.Server+"\n"+p.Org+"\n"), caHash[:], pub.Marshal())
+	caHash, who := remit.Hash(ca), []byte("device")
+	if pub != nil {
+		who = pub.Marshal()
+	}
+	h := remit.Hash([]byte("remit session v1\n"+p.Server+"\n"+p.Org+"\n"), caHash[:], who)
 	return filepath.Join(dir, "session-"+h.String()[:32]+".json")
 }
 
@@ -355,57 +398,11 @@ func replaceFile(path string, b []byte) error {
 	return os.Rename(f.Name(), path)
 }
 
-func newLogin(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "login --server URL --org ORG --ca FILE --key FILE",
-		Short: "Say once where the server is and who you are",
-		Long: `Signs in with your SSH key and, when that works, keeps the four answers in $XDG_CONFIG_HOME/remit/config.yaml, so that no
-other command needs them. There is no password: the server sends a text, and your key signs it. Give the private key's
-file, or its .pub when the key is in your ssh-agent or on a hardware token.`,
-		Example: `  remit login --server https://remit.example.com:8443 --org acme --ca ca.crt --key ~/.ssh/id_ed25519
-  remit login --server https://remit.example.com:8443 --org acme --ca ca.crt --key ~/.ssh/id_ed25519_sk.pub`,
-		Args: none,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := a.profile()
-			if err != nil {
-				return err
-			}
-			for _, path := range []*string{&p.CA, &p.Key} {
-				if *path, err = filepath.Abs(*path); err != nil {
-					return err
-				}
-			}
-			a.flags = p
-			s, err := a.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			to, err := a.configFile()
-			if err != nil {
-				return err
-			}
-			b, err := yaml.Marshal(p)
-			if err != nil {
-				return fmt.Errorf("writing the profile: %w", err)
-			}
-			if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-				return fmt.Errorf("keeping the profile: %w", err)
-			}
-			if err := replaceFile(to, b); err != nil {
-				return fmt.Errorf("keeping the profile: %w", err)
-			}
-			return a.print(withoutToken(s.session), func() {
-				a.printf("signed in to %s at %s as %s; kept in %s\n", visible(p.Org), p.Server, visible(s.session.Name), to)
-			})
-		},
-	}
-}
-
 func newWhoAmI(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "whoami",
 		Short: "Print who the server takes you for",
-		Long: `Signs in, if no session is good any more, and prints the person that your key belongs to. Administrators may apply
+		Long: `Signs in, if no session is good any more, and prints who you are and how you signed in. Administrators may apply
 declarations and policy; everyone else requests tasks, votes where they are asked to, and reads.`,
 		Example: `  remit whoami
   remit whoami -o json`,
@@ -424,7 +421,11 @@ declarations and policy; everyone else requests tasks, votes where they are aske
 				if w.Admin {
 					role = ", administrator"
 				}
-				a.printf("%s (%s%s) of %s at %s\n", visible(w.Name), w.Person, role, visible(s.profile.Org), s.profile.Server)
+				how := ""
+				if w.Method != "" {
+					how = strings.TrimSuffix(", by "+visible(w.Method)+" "+visible(w.Provider), " ")
+				}
+				a.printf("%s (%s%s) of %s at %s%s\n", visible(w.Name), w.Person, role, visible(s.profile.Org), s.profile.Server, how)
 			})
 		},
 	}

@@ -20,7 +20,7 @@ func newToken(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "token GATEWAY",
 		Short: "Inside remit run: print a token for a gateway",
-		Long: `Prints a bearer token of this instance for one gateway: task, forge, oci, probe. It is good for minutes and at that gateway
+		Long: `Prints a bearer token of this instance for one gateway: task, forge, git, oci, secret, mcp, acs, authzen, probe. It is good for minutes and at that gateway
 only, and ends with the instance. git needs none of this: its credential helper asks for itself.`,
 		Example: `  curl --cacert "$REMIT_CA" -H "Authorization: Bearer $(remit token forge)" …
   remit token oci | docker login --username remit --password-stdin HOST:PORT`,

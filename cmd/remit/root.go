@@ -43,8 +43,8 @@ waits for one (remit approvals); what happened is in a log that anyone can verif
 	f.StringVar(&a.flags.CA, "ca", "", "file of the server's CA certificates, PEM [REMIT_CA]")
 	f.StringVar(&a.flags.Key, "key", "", "your SSH key: the private key's file, or a .pub whose key is in your ssh-agent [REMIT_KEY]")
 	for _, make := range []func(*app) *cobra.Command{
-		newLogin, newWhoAmI, newApply, newDiff, newDeclarations, newTask, newAgent, newRun, newHook, newApprovals, newWait, newKill, newDelegate, newArtifact, newRelease, newRollback, newToken, newSecret, newReview, newMerge, newCI, newExecutor, newEnvironment,
-		newPolicy, newLog, newWhy, newTrace, newErase, newExport, newFindings, newDrain, newClock, newKey, newLeases, newVersion,
+		newLogin, newWhoAmI, newApply, newDiff, newDeclarations, newTask, newPlan, newBreakGlass, newAgent, newRun, newHook, newApprovals, newWait, newKill, newDelegate, newArtifact, newRelease, newRollback, newToken, newSecret, newReview, newMerge, newCI, newExecutor, newEnvironment,
+		newPolicy, newLog, newWhy, newTrace, newErase, newExport, newFindings, newNotify, newGates, newDrain, newClock, newKey, newInvite, newLeases, newVersion,
 	} {
 		root.AddCommand(make(a))
 	}

@@ -71,6 +71,7 @@ It stops on SIGTERM after answering what is under way. A second server on the sa
 	cmd.Flags().IntVar(&c.MaxDebt, "ready-debt", 0, "upstream credentials not seen dead in time with which the server is still ready")
 	cmd.Flags().DurationVar(&c.Settle, "settle", executor.Settle, "how long an upstream may still be at work on what was sent before a crash; until then its outcome stays open")
 	cmd.Flags().DurationVar(&c.HoldOpen, "hold-open", 20*time.Second, "how long a tool's call that waits for people keeps its request open, for clients that can only wait")
+	cmd.Flags().StringVar(&c.Providers, "providers", "", "file of the OpenID providers at which people sign in, YAML")
 	cmd.Flags().BoolVar(&verbose, "debug", false, "log more")
 	if err := cmd.MarkFlagRequired("data"); err != nil {
 		panic(err)

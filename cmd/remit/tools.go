@@ -250,28 +250,3 @@ func (t *tools) watch(ctx context.Context) error {
 		return false
 	})
 }
-
-// approve is the page to which clients of tools send people. It shows nothing of the request to whoever has not signed in.
-func approve(w http.ResponseWriter, r *http.Request) {
-	access := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
-	number, ok := strings.CutPrefix(access, "A-")
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || !ok || number == "" || len(number) > 20 || strings.Trim(number, "0123456789") != "" {
-		http.NotFound(w, r)
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("Referrer-Policy", "no-referrer")
-	fmt.Fprintf(w, `%[1]s is something that an agent wants to do, and that people decide on.
-
-Look at it, and decide, where you are signed in to Remit:
-
-    remit approvals show %[1]s
-    remit approvals approve %[1]s
-
-Whoever may not approve it can leave this page; the agent is told what becomes of it.
-`, access)
-}

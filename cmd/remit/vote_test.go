@@ -195,7 +195,7 @@ func TestApproveShowsSignsAndSays(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "A-41 is approved; Remit carries it out now") {
 		t.Fatalf("%d\n%s\n%s", code, out, err)
 	}
-	if !strings.Contains(out, `“fix \u202Eit”`) || !strings.Contains(out, "a claim, not a fact") {
+	if !strings.Contains(out, `“fix \u{202E}it”`) || !strings.Contains(out, "a claim, not a fact") {
 		t.Errorf("the card does not mark the requester's words, or shows them as they are:\n%s", out)
 	}
 	if len(h.votes) != 1 {
@@ -379,7 +379,7 @@ func TestACardOnOneScreen(t *testing.T) {
 	if lines := strings.Count(out, "\n"); lines > 70 {
 		t.Errorf("it has %d lines", lines)
 	}
-	for _, want := range []string{"… and 21 more (--diff)", "… and 22 more (--diff)", "… 80 more lines (--diff)", `src/\u001Bx.go`, "says it is by Eve", "1 brought outside Remit", "causes deploy.promote"} {
+	for _, want := range []string{"… and 21 more (--diff)", "… and 22 more (--diff)", "… 80 more lines (--diff)", `src/\u{001B}x.go`, "says it is by Eve", "1 brought outside Remit", "causes deploy.promote"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the card lacks %q", want)
 		}

@@ -241,7 +241,7 @@ func (w *watcher) read() telemetry.Reading {
 }
 
 // formats are what entries can be exported as.
-func (h *House) formats() map[string]server.Format {
+func (h *House) formats(a *attestor) map[string]server.Format {
 	src := export.Source{Org: h.Org, Origin: h.heads.origin, Version: version}
 	out := map[string]server.Format{}
 	for _, name := range export.Formats() {
@@ -249,6 +249,7 @@ func (h *House) formats() map[string]server.Format {
 			return src.Line(name, export.Entry{Index: i, At: at, Event: e, View: view})
 		}
 	}
+	out[export.InToto] = h.statements(a)
 	return out
 }
 

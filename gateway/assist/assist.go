@@ -53,10 +53,18 @@ type Rooms interface {
 	Complete(ctx context.Context, c remit.Caller, dropHolds bool) error
 }
 
+// Plans is where plans are filed, as by POST …/task/plan.
+type Plans interface {
+	Plan(context.Context, remit.Caller, remit.PlanRequest) (remit.PlanAnswer, error)
+	// Withdraw takes back what is left of the plan of the caller's task, or one that waits.
+	Withdraw(ctx context.Context, c remit.Caller, access remit.ID) (remit.ID, error)
+}
+
 // Config is what it needs.
 type Config struct {
 	Authn    gateway.Authenticator
 	Rooms    Rooms
+	Plans    Plans
 	Metadata string // URL of what a client without a token reads (RFC 9728); none
 	Version  string
 	Now      func() time.Time
@@ -87,6 +95,8 @@ func New(c Config) http.Handler {
 	mcp.AddTool(s, &mcp.Tool{Name: "wait", Annotations: read, Description: "Wait, at most 50 seconds, until people have decided on an access request and Remit has done it. If it was a call of a tool, you get that tool's answer, once. Call it again while it still waits."}, d.wait)
 	mcp.AddTool(s, &mcp.Tool{Name: "ask", Description: "Ask for work that you may not do yourself, of an agent that may: a task of its own, decided like anything else. Inputs are what it rests on: commits (repo:…@COMMIT) and artifacts by digest."}, d.ask)
 	mcp.AddTool(s, &mcp.Tool{Name: "delegate", Description: "Give a part of your own task to a sub-agent of the same function: its grant is what you name here, and must be within yours. It ends when your task does."}, d.delegate)
+	mcp.AddTool(s, &mcp.Tool{Name: "plan", Description: planning}, d.plan)
+	mcp.AddTool(s, &mcp.Tool{Name: "withdraw_plan", Description: "Take back what is left of your plan, because it is wrong or you do not need it: its steps are held as if there were none."}, d.withdraw)
 	mcp.AddTool(s, &mcp.Tool{Name: "complete", Description: "Say that your task is done. Its authority ends at once, yours with it. With something held still open it is refused, unless drop_holds says to give that up."}, d.complete)
 	h := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, &mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true,
 		MaxRequestBodyBytes: maxBody, PropagateRequestCancellation: true,

@@ -25,6 +25,8 @@ type rooms struct {
 	child func(remit.ChildRequest) (remit.ChildAnswer, error)
 	held  map[remit.ID]assist.Held
 	ended []bool
+	plans []remit.PlanRequest
+	plan  remit.PlanAnswer
 }
 
 var deadline = time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -91,7 +93,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (r *rooms) handler() http.Handler {
-	return assist.New(assist.Config{Authn: who{}, Rooms: r, Metadata: "https://remit.example/.well-known/x", Version: "1", Now: func() time.Time { return deadline.Add(-90 * time.Minute) }})
+	return assist.New(assist.Config{Authn: who{}, Rooms: r, Plans: r, Metadata: "https://remit.example/.well-known/x", Version: "1", Now: func() time.Time { return deadline.Add(-90 * time.Minute) }})
 }
 
 // each runs a test with a real client of each generation.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/gateway"
-	"github.com/remit-dev/remit/gateway/mcp/internal/card"
 	"github.com/remit-dev/remit/gateway/mcp/internal/envelope"
 	"github.com/remit-dev/remit/gateway/mcp/internal/intake"
 	"github.com/remit-dev/remit/gateway/mcp/internal/reply"
@@ -195,7 +194,7 @@ func (g *Gateway) route(w http.ResponseWriter, r *http.Request, c *call) {
 
 // addressed is the call as the server of its tool gets it: with the tool's own name.
 func (g *Gateway) addressed(ctx context.Context, c *call) (*call, error) {
-	unknown := remit.Errorf(remit.UnknownResource, "there is no tool %s here; tools/list has those that your task reaches", card.Visible(c.name))
+	unknown := remit.Errorf(remit.UnknownResource, "there is no tool %s here; tools/list has those that your task reaches", remit.VisibleText(c.name))
 	name, tool, ok := strings.Cut(c.name, between)
 	if !ok || tool == "" {
 		return nil, unknown

@@ -9,7 +9,6 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/gateway"
-	"github.com/remit-dev/remit/gateway/mcp/internal/card"
 	"github.com/remit-dev/remit/gateway/mcp/internal/envelope"
 	"github.com/remit-dev/remit/gateway/mcp/internal/naming"
 	"github.com/remit-dev/remit/gateway/mcp/internal/reply"
@@ -48,7 +47,7 @@ func (g *Gateway) execute(ctx context.Context, o remit.Order, cred gateway.Crede
 	case res.Outcome == remit.NotApplied: // it is tried again
 		return res
 	case err != nil:
-		m = reply.Error(nil, envelope.InternalError, "remit: it was approved and sent, and nobody knows what came of it: "+card.Visible(gateway.AsError(remit.UpstreamDown, err).Sentence)+". Look before you call it again.", nil)
+		m = reply.Error(nil, envelope.InternalError, "remit: it was approved and sent, and nobody knows what came of it: "+remit.VisibleText(gateway.AsError(remit.UpstreamDown, err).Sentence)+". Look before you call it again.", nil)
 	case string(envelope.Member(m.Result, "resultType")) == `"input_required"`:
 		m = reply.Error(nil, envelope.InternalError, "remit: it was approved and sent, and the server asks its client for something, which is not passed on after an approval", nil)
 	case m.Result != nil:

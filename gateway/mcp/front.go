@@ -328,7 +328,7 @@ func (g *Gateway) within(c *call, r *http.Request) error {
 	}
 	agreed, can := c.session.agreed()
 	if c.version != "" && agreed != "" && c.version != agreed {
-		return envelope.Malformed(envelope.InvalidRequest, "this session speaks version %s, not %s", agreed, c.version)
+		return envelope.Malformed(envelope.InvalidRequest, "the MCP session speaks version %s, not %s", agreed, c.version)
 	}
 	c.version, c.can = agreed, can
 	return nil

@@ -11,7 +11,6 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/gateway"
-	"github.com/remit-dev/remit/gateway/mcp/internal/card"
 	"github.com/remit-dev/remit/gateway/mcp/internal/envelope"
 	"github.com/remit-dev/remit/gateway/mcp/internal/reply"
 	"github.com/remit-dev/remit/gateway/mcp/internal/sse"
@@ -165,7 +164,7 @@ func (g *Gateway) shows(c *call, d remit.Decision) envelope.Reply {
 // page is what a person is shown.
 func (g *Gateway) page(c *call, d remit.Decision) map[string]any {
 	p := map[string]any{"mode": "url", "url": g.cfg.Holds.URL(d.Access),
-		"message": fmt.Sprintf("%s waits for people as %s. Who may approve it looks at it here; then this call goes on by itself.", card.Visible(c.what()), d.Access)}
+		"message": fmt.Sprintf("%s waits for people as %s. Who may approve it looks at it here; then this call goes on by itself.", remit.VisibleText(c.what()), d.Access)}
 	if c.version < envelope.Stateless { // 2026-07-28 has no such member
 		p["elicitationId"] = string(d.Access)
 	}
@@ -242,7 +241,7 @@ func (g *Gateway) ended(ctx context.Context, c *call, t ticket.Ticket) (envelope
 		}
 		return g.over(c, t, remit.AlreadyUsed, "%s was approved and carried out; its answer was collected, or is no longer there. Do not call it again for the answer: look at what it has done.", t.Access), true
 	case remit.AccessVoid:
-		return g.over(c, t, remit.Vetoed, "%s was not approved, and nothing was done: %s", t.Access, card.Visible(why)), true
+		return g.over(c, t, remit.Vetoed, "%s was not approved, and nothing was done: %s", t.Access, remit.VisibleText(why)), true
 	}
 	return envelope.Reply{}, false
 }

@@ -129,7 +129,7 @@ func (g *Gateway) Tools(ctx context.Context, s Server) ([]Definition, error) {
 // Difference shows people by lines what a definition says that another one did not; of one alone, all of it.
 func Difference(before, after []byte) string {
 	if len(before) == 0 {
-		return card.Visible(card.Pretty(after))
+		return remit.VisibleText(card.Pretty(after))
 	}
-	return card.Visible(card.Difference(card.Pretty(before), card.Pretty(after)))
+	return remit.VisibleText(card.Difference(card.Pretty(before), card.Pretty(after)))
 }

@@ -108,7 +108,7 @@ func (g *Gateway) listenTo(ctx context.Context, d *delivery) {
 	p := d.c.session.proc
 	w, done, ok := p.Listen()
 	if !ok {
-		http.Error(d.out.HTTP, "the stream of this session is open already", http.StatusConflict)
+		http.Error(d.out.HTTP, "the stream of the MCP session is open already", http.StatusConflict)
 		return
 	}
 	defer done()

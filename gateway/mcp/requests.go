@@ -116,7 +116,7 @@ func within(c *call) http.Header {
 // with the credential of the step that opened the session.
 func (g *Gateway) pass(w http.ResponseWriter, r *http.Request, c *call, m envelope.Message) {
 	if m.Response() && !c.session.answered(m.Key()) {
-		g.fail(w, r, c, protocol(envelope.Malformed(envelope.InvalidRequest, "nothing with this id was asked of this session")))
+		g.fail(w, r, c, protocol(envelope.Malformed(envelope.InvalidRequest, "nothing with this id was asked of the MCP session")))
 		return
 	}
 	if m.Method == "ping" {

@@ -121,6 +121,9 @@ func TestChallengeAndToken(t *testing.T) {
 		if a.StatusCode != 401 || a.Header.Get("WWW-Authenticate") != want || a.code() != "UNAUTHORIZED UNAUTHENTICATED" {
 			t.Errorf("%s %s: %d %q %s; wanted the challenge %q", c.method, c.path, a.StatusCode, a.Header.Get("WWW-Authenticate"), a.body, want)
 		}
+		if csp := a.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "sandbox") { // a manifest is no page of this origin
+			t.Errorf("%s %s: %q", c.method, c.path, csp)
+		}
 	}
 	if len(w.asked) > 0 || len(w.reached()) > 0 {
 		t.Error("a stranger's request was judged, or reached the upstream")

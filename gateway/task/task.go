@@ -43,11 +43,15 @@ type Tasks interface {
 // Gateway is the protocol.
 type Gateway struct{ Tasks Tasks }
 
-// Classify reads POST …/task/request or …/task/delegate with a remit.ChildRequest in JSON.
+// Classify reads POST …/task/request or …/task/delegate with a remit.ChildRequest in JSON, or …/task/plan with a
+// remit.PlanRequest.
 func (g Gateway) Classify(_ context.Context, c remit.Caller, r *http.Request) (remit.Request, []remit.Payload, error) {
 	verb := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
-	if r.Method != http.MethodPost || verb != "request" && verb != "delegate" {
-		return remit.Request{}, nil, remit.Errorf(remit.BadRequest, "say POST …/task/request or …/task/delegate")
+	if r.Method != http.MethodPost || verb != "request" && verb != "delegate" && verb != "plan" {
+		return remit.Request{}, nil, remit.Errorf(remit.BadRequest, "say POST …/task/request, …/task/delegate or …/task/plan")
+	}
+	if verb == "plan" {
+		return g.plan(c, r)
 	}
 	var in remit.ChildRequest
 	if err := remit.DecodeStrict(r.Body, MaxBody, &in); err != nil {
@@ -103,6 +107,9 @@ func show(verb string, in remit.ChildRequest) ([]byte, error) {
 
 // Forward makes the task, and where it is to deploy something asks for that at once.
 func (g Gateway) Forward(ctx context.Context, o remit.Order, _ gateway.Credential, w http.ResponseWriter) gateway.Result {
+	if files(o) {
+		return adopted(w)
+	}
 	var child remit.Child
 	if err := remit.DecodeStrict(bytes.NewReader(o.Body), MaxBody*2, &child); err != nil {
 		return failed(w, remit.Errorf(remit.Internal, "the stored request for a child task cannot be read: %w", err))
@@ -140,7 +147,7 @@ func failed(w http.ResponseWriter, err error) gateway.Result {
 	return gateway.Result{Outcome: remit.NotApplied, Code: e.Code, Receipt: []byte(e.Sentence)}
 }
 
-// Refuse answers with the decision.
+// Refuse answers with the decision. A remit.PlanAnswer has it in the same member.
 func (Gateway) Refuse(w http.ResponseWriter, _ *http.Request, d remit.Decision) {
 	answerJSON(w, d.Code.Info().HTTP, remit.ChildAnswer{Decision: &d})
 }
@@ -150,6 +157,9 @@ func (Gateway) Fail(w http.ResponseWriter, _ *http.Request, e *remit.Error) { fa
 
 // Reconcile asks the authority itself, which knows.
 func (g Gateway) Reconcile(_ context.Context, o remit.Order) gateway.Result {
+	if files(o) { // it comes into force by its outcome, and there was none
+		return gateway.Result{Outcome: remit.NotApplied, Code: remit.Internal}
+	}
 	if id, made := g.Tasks.Made(o.Attempt); made {
 		return gateway.Result{Outcome: remit.Done, Made: string(id)}
 	}

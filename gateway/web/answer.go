@@ -58,7 +58,7 @@ func (g *Gateway) fail(w http.ResponseWriter, e *remit.Error, more *detail) {
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="Remit"`)
 	}
-	body, err := json.Marshal(problem{Message: "remit: " + visible(e.Sentence) + " [" + string(e.Code) + "]", Remit: *more})
+	body, err := json.Marshal(problem{Message: "remit: " + remit.Visible(e.Sentence) + " [" + string(e.Code) + "]", Remit: *more})
 	if err != nil {
 		body = []byte(`{"message":"remit: a fault of Remit's own"}`)
 	}

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/remit-dev/remit"
 )
@@ -122,9 +121,9 @@ func (c *call) args() remit.Digest {
 // text is the request as people read it: one line a member, nothing that a terminal would obey.
 func (c *call) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s", c.order.Method, visible(c.order.Path))
+	fmt.Fprintf(&b, "%s %s", c.order.Method, remit.Visible(c.order.Path))
 	if c.order.Query != "" {
-		b.WriteString("?" + visible(c.order.Query))
+		b.WriteString("?" + remit.Visible(c.order.Query))
 	}
 	b.WriteByte('\n')
 	var members map[string]json.RawMessage
@@ -143,25 +142,12 @@ func (c *call) text() string {
 			text = s
 		}
 		lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-		fmt.Fprintf(&b, "%s: %s\n", visible(name), visible(lines[0]))
+		fmt.Fprintf(&b, "%s: %s\n", remit.Visible(name), remit.Visible(lines[0]))
 		for _, l := range lines[1:] {
-			b.WriteString("    " + visible(l) + "\n")
+			b.WriteString("    " + remit.Visible(l) + "\n")
 		}
 	}
 	return b.String()
-}
-
-// visible takes out what a terminal would obey or not show.
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t':
-			return ' '
-		case r == unicode.ReplacementChar || !unicode.IsPrint(r):
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // maxShown is how much text a card shows at most, in bytes.
@@ -280,7 +266,7 @@ func (c *call) createRelease() error {
 		return err
 	}
 	if b.Target != "" && b.Target != target {
-		c.card.Diff = "(asked for " + visible(b.Target) + " as the target; the tag decides)\n"
+		c.card.Diff = "(asked for " + remit.Visible(b.Target) + " as the target; the tag decides)\n"
 	}
 	b.Target = target
 	return c.pass()

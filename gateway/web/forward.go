@@ -206,7 +206,7 @@ func (g *Gateway) carry(ctx context.Context, f Forge, o remit.Order, ord order, 
 		if code == "" {
 			code = remit.UpstreamDown
 		}
-		g.fail(w, remit.Errorf(code, "the change was not applied as asked (%s): %s", res.Outcome, visible(string(res.Receipt[:min(len(res.Receipt), 1<<10)]))), nil)
+		g.fail(w, remit.Errorf(code, "the change was not applied as asked (%s): %s", res.Outcome, remit.Visible(string(res.Receipt[:min(len(res.Receipt), 1<<10)]))), nil)
 		return res
 	}
 	g.pushed(ctx, w, f, ord, cred)

@@ -136,7 +136,7 @@ func (g *Gateway) observe(ctx context.Context, f Forge, path string, into any) e
 	case err != nil:
 		return remit.Errorf(remit.UpstreamDown, "forge %s broke off: %w", f.Name, err)
 	case res.StatusCode == http.StatusNotFound:
-		return remit.Errorf(remit.NotFound, "forge %s has no %s", f.Name, visible(path))
+		return remit.Errorf(remit.NotFound, "forge %s has no %s", f.Name, remit.Visible(path))
 	case res.StatusCode != http.StatusOK || len(body) > maxObserved:
 		return remit.Errorf(remit.UpstreamDown, "forge %s answers Remit's own reading with status %d and %d bytes", f.Name, res.StatusCode, len(body))
 	}

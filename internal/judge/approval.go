@@ -3,6 +3,7 @@ package judge
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/remit-dev/remit"
 )
@@ -45,6 +46,12 @@ func (j *Judge) opened(n int, at int64, e *remit.AccessOpened, held *remit.Decid
 	for _, p := range e.Closure {
 		t.claimed[p] = true
 	}
+	if why := j.asksTooOften(at, e); why != "" {
+		return why
+	}
+	if why := j.asksForAll(e, held, t); why != "" {
+		return why
+	}
 	if e.NotAfter > t.Deadline {
 		return "R2: a hold outlives its task"
 	}
@@ -73,7 +80,7 @@ func (j *Judge) voted(at int64, e *remit.VoteCast) string {
 		return "R6: a vote on what is not open, or by somebody who left"
 	case j.asked(a, at) != "":
 		return "R2: a vote although " + j.asked(a, at)
-	case !j.member(e.Person, a.Needs):
+	case !j.member(e.Person, a):
 		return "R3: a vote by somebody who was not asked"
 	case (slices.Contains(a.Closure, e.Person) || j.causes(a, e.Person)) && e.Assurance != remit.AssuranceSelf && e.Approve:
 		return "R3: somebody in the closure approves"
@@ -83,6 +90,10 @@ func (j *Judge) voted(at int64, e *remit.VoteCast) string {
 		return "R6: an assurance none where there is none"
 	case a.Task != "" && e.Person == j.tasks[a.Task].Requester && e.Assurance != remit.AssuranceSelf:
 		return "R3: the requester votes"
+	case e.Signed.Check() != nil:
+		return "R10: what a provider said stands in a leaf"
+	case e.Approve && !slices.ContainsFunc(a.Needs, func(n remit.Need) bool { return j.in(n.Group, e.Person, j.at, a.entry) && satisfied(n, e.Signed) }):
+		return "R6: a vote by somebody who was not signed in as is asked"
 	case !slices.ContainsFunc(j.keys[e.Person], func(k remit.Key) bool {
 		return remit.Hash(k.Public) == e.Key && int(k.Since) < a.entry && (k.Confirmed || k.Usable != 0 && at >= k.Usable)
 	}):
@@ -131,13 +142,13 @@ func (j *Judge) moved(at int64, e *remit.AccessMoved) string {
 	return ""
 }
 
-func (j *Judge) member(p remit.ID, needs []remit.Need) bool {
-	return slices.ContainsFunc(needs, func(n remit.Need) bool { return slices.Contains(j.groups[n.Group], p) })
+func (j *Judge) member(p remit.ID, a *access) bool {
+	return slices.ContainsFunc(a.Needs, func(n remit.Need) bool { return j.in(n.Group, p, j.at, a.entry) })
 }
 
 // met tries every way to seat those who may sit.
 func (j *Judge) met(a *access, at int64, needs []remit.Need) bool {
-	var sit []remit.ID
+	sit, signed := []remit.ID{}, map[remit.ID][]remit.SignedIn{}
 	for i, v := range a.votes {
 		if !v.Approve {
 			return false // one refusal is enough
@@ -146,27 +157,43 @@ func (j *Judge) met(a *access, at int64, needs []remit.Need) bool {
 		self := v.Assurance == remit.AssuranceSelf && at >= a.votedAt[i]+5*60e9
 		hard := v.Assurance == remit.AssuranceTouch || a.Zone != remit.ZoneProduction || j.profile == remit.Demo
 		key := slices.ContainsFunc(j.keys[v.Person], func(k remit.Key) bool { return remit.Hash(k.Public) == v.Key })
-		if !j.dead[v.Person] && key && hard && (!own || self) && (own || v.Assurance != remit.AssuranceSelf) && !slices.Contains(sit, v.Person) {
-			sit = append(sit, v.Person)
+		if !j.dead[v.Person] && key && hard && (!own || self) && (own || v.Assurance != remit.AssuranceSelf) {
+			if !slices.Contains(sit, v.Person) {
+				sit = append(sit, v.Person)
+			}
+			signed[v.Person] = append(signed[v.Person], v.Signed)
 		}
 	}
-	var seats []string
+	var seats []remit.Need
 	for _, n := range needs {
 		for range n.N {
-			seats = append(seats, n.Group)
+			seats = append(seats, n)
 		}
 	}
-	var try func(seats []string, left []remit.ID) bool
-	try = func(seats []string, left []remit.ID) bool {
+	var try func(seats []remit.Need, left []remit.ID) bool
+	try = func(seats []remit.Need, left []remit.ID) bool {
 		if len(seats) == 0 {
 			return true
 		}
 		for i, p := range left {
-			if slices.Contains(j.groups[seats[0]], p) && try(seats[1:], slices.Delete(slices.Clone(left), i, i+1)) {
+			if j.in(seats[0].Group, p, at, a.entry) && slices.ContainsFunc(signed[p], func(s remit.SignedIn) bool { return satisfied(seats[0], s) }) && try(seats[1:], slices.Delete(slices.Clone(left), i, i+1)) {
 				return true
 			}
 		}
 		return false
 	}
 	return len(seats) > 0 && try(seats, sit)
+}
+
+// satisfied tells whether somebody showed of themselves what a seat asks: a class of those, and a proof that was young enough
+// when they voted.
+func satisfied(n remit.Need, s remit.SignedIn) bool {
+	if len(n.StepUp.ACR) > 0 && !slices.Contains(n.StepUp.ACR, s.ACR) {
+		return false
+	}
+	if n.StepUp.MaxAge == "" {
+		return true
+	}
+	most, err := time.ParseDuration(n.StepUp.MaxAge)
+	return err == nil && s.Age >= 1 && time.Duration(s.Age)*time.Second <= most
 }

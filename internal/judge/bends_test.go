@@ -172,10 +172,10 @@ var bends = []bend{
 		return l
 	})},
 	{"one key is two people's", "R3", on(func(l []line, i int, e *remit.PersonDeclared) []line {
-		if i > 20 {
+		if i > 20 || len(e.Keys) == 0 {
 			return nil
 		}
-		return with(l, i+1, &remit.PersonDeclared{ID: "p-zoe", Keys: e.Keys, By: "p-ada"})
+		return with(l, i+1, &remit.PersonDeclared{ID: "p-eve", Keys: e.Keys, By: "p-ada"})
 	})},
 	{"the closure lacks the requester", "R3", on(func(l []line, i int, e *remit.AccessOpened) []line {
 		if e.Task == "" {
@@ -217,7 +217,7 @@ var bends = []bend{
 	})},
 	{"a build with secrets runs what nobody saw", "R4", on(func(l []line, i int, e *remit.Decided) []line {
 		for n := range e.Steps {
-			if e.Verdict == remit.Allow && e.Access == "" && e.Steps[n].Step.Effect && e.Steps[n].Step.Resource == "pipeline:app/ci" {
+			if e.Verdict == remit.Allow && e.Access == "" && e.Plan.Used == nil && e.Steps[n].Step.Effect && e.Steps[n].Step.Resource == "pipeline:app/ci" {
 				e.Steps[n].Runs = true
 				return l
 			}
@@ -406,7 +406,7 @@ var bends = []bend{
 	{"somebody else erases", "control", late(&remit.PayloadsErased{By: "p-mia", Payloads: []remit.Digest{{1}}})},
 	{"a payload is erased twice", "control", late(&remit.PayloadsErased{By: "p-ada", Payloads: []remit.Digest{{1}, {1}}, Access: "A-1"})},
 	{"payloads are erased without votes", "R6", late(&remit.PayloadsErased{By: "p-ada", Payloads: []remit.Digest{{1}}, Access: "A-9999"})},
-	{"one person forks the log", "control", late(&remit.LogForked{By: []remit.ID{"p-ada", "p-ada"}, Size: 36, Lost: 40})},
+	{"one person forks the log", "control", late(&remit.LogForked{By: []remit.ID{"p-ada", "p-ada"}, Size: house, Lost: 40})},
 	{"the log goes on from somewhere else", "log", late(&remit.LogForked{By: []remit.ID{"p-ada", "p-bob"}, Size: 7, Lost: 40})},
 	{"an entry is lost without a fork", "log", late(&remit.EntryLost{})},
 	{"a task outlives a fork", "R2", on(func(l []line, i int, e *remit.InstanceStarted) []line {
@@ -461,4 +461,11 @@ var bends = []bend{
 	{"a credential at an upstream that is contained", "R8", on(func(l []line, i int, e *remit.LeaseOpened) []line {
 		return with(l, i, &remit.UpstreamContained{Upstream: e.Upstream, By: "p-ada"})
 	})},
+	{"what was asked under one key is done twice", "log", anywhere(func(l []line, i int) []line {
+		if i != house {
+			return nil
+		}
+		return with(l, i, &remit.AnswerKept{Key: remit.Digest{1}, Body: remit.Digest{2}}, &remit.AnswerKept{Key: remit.Digest{1}, Body: remit.Digest{3}})[:i+2]
+	})},
+	{"an answer is kept under no key", "log", late(&remit.AnswerKept{Body: remit.Digest{2}})},
 }

@@ -33,6 +33,8 @@ type (
 		agent   string
 		owner   remit.ID
 		approve bool
+
+		launcher remit.ID
 	}
 	lease struct {
 		remit.LeaseOpened
@@ -154,18 +156,26 @@ func (j *Judge) deployable(e *remit.Decided) string {
 		if !inside(remit.Pattern(a.Resource), env.Artifacts) {
 			return "R1: an environment is given what it does not accept"
 		}
-		commits := j.builtFor(j.chain.origin[a], a.Resource)
 		for _, ev := range evidence {
-			other, deployed := strings.CutPrefix(ev, "deployed:")
-			switch {
-			case ev == "built" && len(commits) == 0:
-				return "R4: a promotion without provenance"
-			case ev == "merged" && !slices.ContainsFunc(commits, func(k string) bool { return j.chain.merged[k] }):
-				return "R4: a promotion of what was not merged"
-			case deployed && !slices.ContainsFunc(j.chain.history[other], func(r *release) bool { return r.done && !r.back && slices.Contains(r.Artifacts, a) }):
-				return "R4: a promotion of what was not tried before"
+			if why := j.lacks(a, ev); why != "" {
+				return why
 			}
 		}
+	}
+	return ""
+}
+
+// lacks tells what an artifact lacks of a kind of evidence.
+func (j *Judge) lacks(a remit.Artifact, kind string) string {
+	commits := j.builtFor(j.chain.origin[a], a.Resource)
+	other, deployed := strings.CutPrefix(kind, "deployed:")
+	switch {
+	case kind == "built" && len(commits) == 0:
+		return "R4: a promotion without provenance"
+	case kind == "merged" && !slices.ContainsFunc(commits, func(k string) bool { return j.chain.merged[k] }):
+		return "R4: a promotion of what was not merged"
+	case deployed && !slices.ContainsFunc(j.chain.history[other], func(r *release) bool { return r.done && !r.back && slices.Contains(r.Artifacts, a) }):
+		return "R4: a promotion of what was not tried before"
 	}
 	return ""
 }
@@ -216,7 +226,7 @@ func (j *Judge) chainDone(n int, p *permit, e *remit.Recorded) string {
 	for _, f := range p.Steps {
 		agent := j.tasks[p.Task].Agent
 		if f.Step.Action == "review.submit" {
-			j.chain.verdicts[agent+" "+p.Change.String()] = verdict{p.Change, agent, j.agents[agent].Owner, p.Review == remit.ReviewApprove}
+			j.chain.verdicts[agent+" "+p.Change.String()] = verdict{p.Change, agent, j.agents[agent].Owner, p.Review == remit.ReviewApprove, p.launcher}
 		}
 		name := f.Step.Resource.Name()
 		if !f.Step.Effect && f.Ref != "" && f.Ref == "refs/heads/"+j.repos[name].DefaultBranch {

@@ -242,14 +242,25 @@ func (j *Judge) causes(a *access, p remit.ID) bool {
 	})
 	for _, n := range a.Needs {
 		reads = append(reads, "group/"+n.Group)
-		for _, m := range j.groups[n.Group] {
+		for _, m := range j.everyone(n.Group) {
 			reads = append(reads, "person/"+string(m))
 		}
 	}
 	for _, f := range a.steps {
 		reads = append(reads, strings.Replace(f.Step.Resource.Type(), "task", "agent", 1)+"/"+f.Step.Resource.Name())
-		if by := j.agents[f.Step.Resource.Name()]; by != nil && f.Step.Resource.Type() == "task" && by.Owner == p {
-			return true
+		if by := j.agents[f.Step.Resource.Name()]; by != nil && f.Step.Resource.Type() == "task" {
+			if by.Owner == p {
+				return true
+			}
+			reads = append(reads, j.reached(by.Entitlements)...)
+		}
+		if f.Step.Action == remit.ActionPlan {
+			reads = append(reads, j.reached(t.Grant)...)
+			for name := range j.repos {
+				if names(t.Grant, "repo:"+name) {
+					reads = append(reads, "repo/"+name)
+				}
+			}
 		}
 		for _, i := range f.Pushers {
 			by := j.agents[j.pushes[i].agent]
@@ -272,4 +283,33 @@ func (j *Judge) causes(a *access, p remit.ID) bool {
 		}
 	})
 	return caused
+}
+
+// reached are the declared environments, secrets and tools that scopes name: what is asked of an agent, or planned, is judged
+// by them.
+func (j *Judge) reached(scopes []remit.Scope) (reads []string) {
+	look := func(kind, name string) {
+		if names(scopes, kind+":"+name) {
+			reads = append(reads, kind+"/"+name)
+		}
+	}
+	for name := range j.envs {
+		look("environment", name)
+	}
+	for name := range j.secrets {
+		look("secret", name)
+	}
+	for name := range j.tools {
+		look("tool", name)
+	}
+	return reads
+}
+
+func names(scopes []remit.Scope, resource string) bool {
+	return slices.ContainsFunc(scopes, func(sc remit.Scope) bool {
+		return slices.ContainsFunc(sc.Resources, func(p remit.Pattern) bool {
+			_, overlap := p.Intersect(remit.Pattern(resource))
+			return overlap
+		})
+	})
 }

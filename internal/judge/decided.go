@@ -72,6 +72,15 @@ func (j *Judge) decided(n int, at int64, e *remit.Decided) string {
 	if why := j.called(e); why != "" {
 		return why
 	}
+	if why := j.under(at, e); why != "" {
+		return why
+	}
+	if why := j.evident(e, t); why != "" {
+		return why
+	}
+	if why := j.plans(at, e, t); why != "" {
+		return why
+	}
 	if e.Advice {
 		if e.Permit != "" || e.Access != "" || !e.Hash.IsZero() || len(e.Closure) > 0 {
 			return "R1: advice opens something"
@@ -130,6 +139,9 @@ func (j *Judge) step(e *remit.Decided, t *task, by string, f remit.StepFacts) st
 	if f.Step.Action == "task.request" || f.Step.Action == "task.delegate" {
 		return j.asks(e, t, f)
 	}
+	if f.Step.Action == remit.ActionPlan {
+		return ""
+	}
 	if f.Step.Effect {
 		if e.Verdict == remit.Allow {
 			return j.effect(e, f, zone)
@@ -159,7 +171,7 @@ func (j *Judge) step(e *remit.Decided, t *task, by string, f remit.StepFacts) st
 	if f.Step.Action == "artifact.publish" && len(j.builtFor(t.Inputs, f.Step.Resource)) > 0 {
 		impact = remit.Write
 	}
-	if e.Verdict == remit.Allow && e.Access == "" && (impact == remit.Privileged || len(f.Protected) > 0 || f.OutsideEnvelope) {
+	if e.Verdict == remit.Allow && e.Access == "" && e.Plan.Used == nil && e.Glass == "" && !stands(e, j.repos[f.Step.Resource.Name()].Approvers) && (impact == remit.Privileged || len(f.Protected) > 0 || f.OutsideEnvelope) {
 		return "R6: a sensitive step passes without people"
 	}
 	if e.Verdict == remit.Allow && f.Step.Action == "deploy.promote" {
@@ -199,7 +211,7 @@ func (j *Judge) effect(e *remit.Decided, f remit.StepFacts, zone remit.Zone) str
 	if zone == remit.ZoneProduction {
 		return j.production(e, f)
 	}
-	if e.Access != "" {
+	if e.Access != "" || e.Plan.Used != nil || e.Glass != "" || len(e.Stood) > 0 {
 		return ""
 	}
 	if f.Step.Action != "build.trigger" {
@@ -223,15 +235,26 @@ func (j *Judge) effect(e *remit.Decided, f remit.StepFacts, zone remit.Zone) str
 
 // production: no effect in zone P passes without the votes of its environment.
 func (j *Judge) production(e *remit.Decided, f remit.StepFacts) string {
+	if e.Glass != "" || stands(e, j.envs[f.Step.Resource.Name()].Approvers) {
+		return ""
+	}
 	a := j.access[e.Access]
-	if a == nil || e.Executor == "" {
+	if e.Plan.Used != nil {
+		a = j.access[e.Plan.In]
+	} else if e.Executor == "" {
+		a = nil
+	}
+	if a == nil {
 		return "R4: an effect in production passes without an approval"
 	}
 	env := j.envs[f.Step.Resource.Name()]
 	for _, need := range env.Approvers {
+		if stands(e, []remit.Need{need}) {
+			continue
+		}
 		n := 0
 		for _, v := range a.votes {
-			if v.Approve && slices.Contains(j.groups[need.Group], v.Person) && (v.Assurance == remit.AssuranceTouch || j.profile == remit.Demo) {
+			if v.Approve && j.in(need.Group, v.Person, j.at, a.entry) && (v.Assurance == remit.AssuranceTouch || j.profile == remit.Demo) {
 				n++
 			}
 		}
@@ -266,6 +289,9 @@ func (j *Judge) redeemed(at int64, e *remit.Redeemed) string {
 	if why := j.tainted(p, e); why != "" {
 		return why
 	}
+	if why := j.reserves(at, p); why != "" {
+		return why
+	}
 	if a := j.access[p.Access]; p.Executor != "" {
 		if a.uses++; a.uses > 1 {
 			return "R6: an approval is used twice"
@@ -284,6 +310,7 @@ func (j *Judge) recorded(at int64, e *remit.Recorded) string {
 		return "R7: an outcome of no attempt, or its second"
 	}
 	delete(j.tries, e.Attempt)
+	j.planned(p, e)
 	if !e.Outcome.Valid() {
 		return "R7: an outcome that there is not"
 	}

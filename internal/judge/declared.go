@@ -31,6 +31,8 @@ func declaredBy(event remit.Event) (by remit.ID, ok bool) {
 		return e.By, true
 	case *remit.DetectionDeclared:
 		return e.By, true
+	case *remit.NotifyDeclared:
+		return e.By, true
 	case *remit.Removed:
 		return e.By, true
 	case *remit.PolicyInstalled:
@@ -104,11 +106,10 @@ func (j *Judge) declared(n int, event remit.Event) string {
 				}
 			}
 		}
-		if e.Keys == nil {
-			e.Keys = []remit.Key{}
+		if why := j.redeclared(e); why != "" {
+			return why
 		}
 		j.dead[e.ID] = j.killed[e.ID] // who was removed may come back
-		j.keys[e.ID] = slices.Clone(e.Keys)
 		note("person/"+string(e.ID), e.By)
 	case *remit.KeyConfirmed:
 		for i, k := range j.keys[e.Person] {
@@ -124,7 +125,10 @@ func (j *Judge) declared(n int, event remit.Event) string {
 		j.leaves(n, e.Person, e.By)
 		note("person/"+string(e.Person), e.By)
 	case *remit.GroupDeclared:
-		j.groups[e.Name] = e.Members
+		j.groups[e.Name], j.people.from[e.Name] = e.Members, e.From
+		if j.limits[e.Name] = e.Asks; e.Asks.Most == 0 {
+			j.askedAt[e.Name] = nil
+		}
 		note("group/"+e.Name, e.By)
 	case *remit.RepositoryDeclared:
 		j.repos[e.Name] = *e
@@ -176,7 +180,7 @@ func (j *Judge) declared(n int, event remit.Event) string {
 			a := j.agents[e.Name]
 			a.status, a.cut, a.cutBy = remit.AgentRetired, n, e.By
 		case "group":
-			j.groups[e.Name] = nil
+			j.groups[e.Name], j.people.from[e.Name] = nil, nil
 		case "secret":
 			delete(j.secrets, e.Name)
 		case "tool":
@@ -240,7 +244,7 @@ func (j *Judge) created(n int, at int64, e *remit.TaskCreated) string {
 	a := j.agents[e.Agent]
 	may := a.Owner == e.Requester
 	for _, g := range a.Requesters {
-		may = may || slices.Contains(j.groups[g], e.Requester)
+		may = may || j.in(g, e.Requester, at, n)
 	}
 	if !may || j.dead[e.Requester] || j.dead[a.Owner] || a.status != remit.AgentActive {
 		return "R2: a task that its requester may not request"

@@ -60,9 +60,16 @@ type Judge struct {
 	rules    int
 	born     map[remit.ID]bool // attempts that made a child task
 	tokens   map[remit.Digest]int64
+	answers  map[remit.Digest]int64 // until when a key has one
 	control  control
+	people   people
+	at       int64          // of the entry that is read
 	last     *remit.Decided // nothing but the end of other holds lies between it and here
-	set      *set           // of declarations that nobody has closed yet
+	limits   map[string]remit.Asks
+	askedAt  map[string][]int64
+	glasses  map[string]remit.BreakGlassDeclared
+	broke    map[remit.ID]*glass
+	set      *set // of declarations that nobody has closed yet
 }
 
 type (
@@ -86,6 +93,8 @@ type (
 		holds   int               // that are open
 		bytes   int64
 		taints  map[string]bool
+		plan    planned
+		gone    []remit.ID // plans of it that were withdrawn
 	}
 	access struct {
 		remit.AccessOpened
@@ -93,6 +102,7 @@ type (
 		at       int64
 		votes    []remit.VoteCast
 		votedAt  []int64
+		seen     []remit.ID
 		status   remit.AccessStatus
 		uses     int
 		launcher remit.ID
@@ -117,12 +127,12 @@ type (
 
 // New has read nothing yet.
 func New() *Judge {
-	return &Judge{ids: map[remit.ID]bool{}, dead: map[remit.ID]bool{}, cut: map[remit.ID]int{}, cutBy: map[remit.ID]remit.ID{}, killed: map[remit.ID]bool{}, keys: map[remit.ID][]remit.Key{}, groups: map[string][]remit.ID{}, agents: map[string]*agent{},
+	return &Judge{limits: map[string]remit.Asks{}, askedAt: map[string][]int64{}, glasses: map[string]remit.BreakGlassDeclared{}, broke: map[remit.ID]*glass{}, ids: map[remit.ID]bool{}, dead: map[remit.ID]bool{}, cut: map[remit.ID]int{}, cutBy: map[remit.ID]remit.ID{}, killed: map[remit.ID]bool{}, keys: map[remit.ID][]remit.Key{}, groups: map[string][]remit.ID{}, agents: map[string]*agent{},
 		repos: map[string]remit.RepositoryDeclared{}, envs: map[string]remit.EnvironmentDeclared{}, tasks: map[remit.ID]*task{},
 		runs: map[remit.ID]remit.InstanceStarted{}, launched: map[remit.ID]int{}, access: map[remit.ID]*access{}, permits: map[remit.ID]*permit{}, tries: map[remit.ID]*permit{},
 		pushes: map[remit.EntryIndex]push{}, denials: map[remit.EntryIndex]bool{}, changed: map[string][]change{}, zones: map[string]map[remit.Zone]bool{}, chain: newChain(),
-		secrets: map[string]remit.SecretDeclared{}, tools: map[string]remit.ToolDeclared{}, born: map[remit.ID]bool{}, tokens: map[remit.Digest]int64{},
-		control: control{erased: map[remit.Digest]bool{}, detects: map[string]bool{}, contained: map[string]bool{}}}
+		secrets: map[string]remit.SecretDeclared{}, tools: map[string]remit.ToolDeclared{}, born: map[remit.ID]bool{}, tokens: map[remit.Digest]int64{}, answers: map[remit.Digest]int64{},
+		people: newPeople(), control: control{erased: map[remit.Digest]bool{}, detects: map[string]bool{}, contained: map[string]bool{}}}
 }
 
 // Log judges a whole log. The error is for a log that cannot be read.
@@ -153,6 +163,7 @@ func Log(ctx context.Context, s ledger.Store) ([]Violation, error) {
 // Read gives the first thing that is wrong with the next entry, nil for nothing.
 func (j *Judge) Read(n remit.EntryIndex, at time.Time, event remit.Event) *Violation {
 	t := at.UnixNano()
+	j.at = t
 	wrong := j.order(n, t, event)
 	if wrong == "" {
 		wrong = j.refers(event)
@@ -189,6 +200,8 @@ func (j *Judge) order(n remit.EntryIndex, at int64, event remit.Event) string {
 	case *remit.Redeemed:
 		return j.once(e.ID)
 	case *remit.LeaseOpened:
+		return j.once(e.ID)
+	case *remit.BreakGlassOpened:
 		return j.once(e.ID)
 	case *remit.Decided:
 		if e.Verdict == remit.Allow && !e.Advice {
@@ -293,6 +306,9 @@ func (j *Judge) read(n int, at int64, event remit.Event) string {
 	if wrong := j.chainRead(n, at, event); wrong != "" {
 		return wrong
 	}
+	if wrong, is := j.broken(n, at, event); is {
+		return wrong
+	}
 	switch e := event.(type) {
 	case *remit.Genesis:
 		j.profile = e.Profile
@@ -300,8 +316,10 @@ func (j *Judge) read(n int, at int64, event remit.Event) string {
 		j.rules = e.Version
 	case *remit.UpstreamDeclared, *remit.BoundaryDeclared, *remit.SecretStored, *remit.DenialRepeated, *remit.LeaseOpened, *remit.LeaseMoved:
 	case *remit.PersonDeclared, *remit.KeyConfirmed, *remit.PersonKilled, *remit.GroupDeclared, *remit.RepositoryDeclared, *remit.EnvironmentDeclared,
-		*remit.SecretDeclared, *remit.ToolDeclared, *remit.PolicyInstalled, *remit.AgentDeclared, *remit.DetectionDeclared, *remit.AgentChanged, *remit.Removed:
+		*remit.SecretDeclared, *remit.ToolDeclared, *remit.PolicyInstalled, *remit.AgentDeclared, *remit.DetectionDeclared, *remit.NotifyDeclared, *remit.AgentChanged, *remit.Removed:
 		return j.declared(n, event)
+	case *remit.PersonInvited, *remit.InvitationWithdrawn, *remit.KeyEnrolled, *remit.KeyAdmitted, *remit.KeyRemoved, *remit.GroupsShown:
+		return j.person(n, at, event)
 	case *remit.ClockConfirmed:
 		if !j.admin(e.By) {
 			return "control: the clock is confirmed by somebody who is no administrator"
@@ -324,6 +342,12 @@ func (j *Judge) read(n int, at int64, event remit.Event) string {
 		return j.opened(n, at, e, last)
 	case *remit.VoteCast:
 		return j.voted(at, e)
+	case *remit.PlanWithdrawn:
+		return j.withdrawn(at, e)
+	case *remit.AccessSeen:
+		return j.seen(at, e)
+	case *remit.AnswerKept:
+		return j.kept(at, e)
 	case *remit.AccessMoved:
 		return j.moved(at, e)
 	case *remit.Applied:

@@ -23,7 +23,7 @@ const (
 	staging    = remit.Resource("environment:app/staging")
 )
 
-var people = []string{"ada", "bob", "mia", "noa", "rio", "sam", "tom"}
+var people = []string{"ada", "bob", "mia", "noa", "rio", "sam", "tom", newcomer}
 
 // soft is a person's key in a file; the same name has the same key.
 func soft(name string) ssh.Signer {
@@ -45,6 +45,9 @@ var keys = func() map[string][2]ssh.Signer {
 
 func person(name string, both bool) remit.PersonDeclared {
 	p := remit.PersonDeclared{ID: remit.ID("p-" + name), Name: remit.Hash([]byte(name))}
+	if name == newcomer {
+		return p
+	}
 	if name != "noa" {
 		p.Keys = append(p.Keys, remit.Key{Public: keys[name][1].PublicKey().Marshal()})
 	}
@@ -68,7 +71,7 @@ func company() authority.Set {
 	}
 	s := authority.Set{
 		Groups: []remit.GroupDeclared{{Name: remit.Administrators, Members: []remit.ID{"p-ada", "p-bob"}}, {Name: "devs", Members: []remit.ID{"p-mia", "p-noa"}},
-			{Name: "reviewers", Members: []remit.ID{"p-noa", "p-rio", "p-tom"}}, {Name: "release", Members: []remit.ID{"p-rio", "p-sam"}}},
+			{Name: "reviewers", Members: []remit.ID{"p-noa", "p-rio", "p-tom", "p-zoe"}, From: []remit.GroupSource{{Issuer: provider, Group: "engineers"}}}, {Name: "release", Members: []remit.ID{"p-rio", "p-sam"}}},
 		Upstreams: []remit.UpstreamDeclared{{Name: "forge", Type: remit.KindHTTP, Spec: digest("forge")}, {Name: "oci", Type: remit.KindRegistry, Spec: digest("oci")},
 			{Name: "cluster", Type: remit.KindKubernetes, Spec: digest("cluster")}, {Name: "ci", Type: remit.KindOIDC, Spec: digest("ci")},
 			{Name: "hub", Type: remit.KindMCP, Spec: digest("hub")}},
@@ -83,13 +86,15 @@ func company() authority.Set {
 				Artifacts: []remit.Pattern{"artifact:oci/acme/*"}, Effects: []remit.Effect{
 					{Refs: "refs/heads/main", Causes: "deploy.promote", On: production}, {Refs: "refs/heads/**", Causes: "build.trigger", On: "pipeline:app/ci", Secrets: "exposed"},
 					{Refs: "refs/heads/remit/**", Causes: "build.trigger", On: "pipeline:app/lint", Secrets: "none"}}},
-			{Name: "forge/acme/docs", Path: "acme/docs.git", DefaultBranch: "main", Approvers: []remit.Need{{Group: "reviewers", N: 1}}}},
+			{Name: "forge/acme/docs", Path: "acme/docs.git", DefaultBranch: "main", Approvers: []remit.Need{{Group: "reviewers", N: 1, Evidence: "verdict"}}}},
+		BreakGlass: []remit.BreakGlassDeclared{fire()},
 		Agents: []remit.AgentDeclared{
 			{Name: "coder", Function: remit.FuncCode, Owner: "p-mia", Requesters: devs, MayRequest: []remit.Function{remit.FuncBuild, remit.FuncReview},
 				Entitlements: []remit.Scope{may("repo:forge/acme/*", "source.push", "source.read"), may("probe:canary", "probe.read", "probe.write", "probe.privileged"),
 					{Actions: []remit.Action{"tool.read", "tool.write", "tool.run", "tool.call"}, Resources: []remit.Pattern{"tool:hub/**", "tool:local/**"}}}},
 			{Name: "merger", Function: remit.FuncCode, Owner: "p-ada", Requesters: devs, Entitlements: []remit.Scope{wide}},
 			{Name: "critic", Function: remit.FuncReview, Owner: "p-noa", Requesters: devs, Entitlements: []remit.Scope{may("repo:forge/acme/**", "review.submit", "review.read")}},
+			{Name: "second", Function: remit.FuncReview, Owner: "p-tom", Requesters: devs, Entitlements: []remit.Scope{may("repo:forge/acme/**", "review.submit", "review.read")}},
 			{Name: "builder", Function: remit.FuncBuild, Owner: "p-tom", Requesters: devs, Entitlements: []remit.Scope{may("artifact:oci/**", "artifact.publish", "artifact.read")},
 				Jobs: []remit.Job{{Issuer: "ci", Repository: "77", Workflow: "build.yml", Source: app.Name()}}},
 			{Name: "pilot", Function: remit.FuncDeploy, Owner: "p-ada", Requesters: devs, Entitlements: []remit.Scope{may("environment:app/**", "deploy.promote", "deploy.rollback", "deploy.read")}},

@@ -30,12 +30,28 @@ func (w *World) ballot(id remit.ID, voter string, hard, approve bool) {
 	if hard {
 		key = keys[voter][1]
 	}
+	if voter == newcomer || w.one(8) {
+		key = phone(voter)
+	}
 	sig, err := sshsig.Sign(key, remit.VoteNamespace, st.Bytes())
 	if err != nil {
 		panic(err)
 	}
 	w.say("  %s votes %v on %s", voter, approve, id)
-	_, _ = w.do(&authority.CastVote{Access: id, Person: remit.ID("p-" + voter), Statement: st.Bytes(), Signature: sig, Loopback: w.one(6), Host: digest(pick(w, "a laptop", "another"))})
+	in, proved := w.signedIn(remit.Hash([]byte(voter), st.Bytes()))
+	_, _ = w.do(&authority.CastVote{Access: id, Person: remit.ID("p-" + voter), Statement: st.Bytes(), Signature: sig, Signed: in, Proved: proved, Loopback: w.one(6), Host: digest(pick(w, "a laptop", "another"))})
+}
+
+// signedIn is how somebody is signed in for a vote; mostly well enough for what may be asked of it.
+func (w *World) signedIn(luck remit.Digest) (in remit.SignedIn, proved int64) {
+	in = remit.SignedIn{Method: "provider", Provider: "corp", ACR: "phr", AMR: []string{"hwk"}}
+	if luck[0] < 40 {
+		in.ACR = "pwd"
+	}
+	if luck[1] < 40 {
+		return in, 0
+	}
+	return in, w.clock.Now().Add(-time.Duration(luck[2]%13) * time.Minute).UnixNano()
 }
 
 func (w *World) openHolds() []remit.ID {
@@ -54,6 +70,14 @@ func (w *World) carry() {
 		return
 	}
 	id := pick(w, open...)
+	w.agree(id)
+	if !w.one(3) {
+		w.executeOne(id)
+	}
+}
+
+// agree has everybody vote who may.
+func (w *World) agree(id remit.ID) {
 	var may []remit.ID
 	w.view(func(s *authority.State) { may, _ = s.Eligible(id, w.engine.Now().UnixNano()) })
 	for _, p := range may {
@@ -63,9 +87,6 @@ func (w *World) carry() {
 	}
 	if w.profile == remit.Solo {
 		w.sleep(6 * time.Minute)
-	}
-	if !w.one(3) {
-		w.executeOne(id)
 	}
 }
 
@@ -157,6 +178,10 @@ func (w *World) takeAway() {
 		_, _ = w.do(&authority.ChangeAgent{By: by, Agent: pick(w, "coder", "merger", "pilot"), To: pick(w, remit.AgentSuspended, remit.AgentActive, remit.AgentActive)})
 	case 6:
 		if i := w.ids(func(s *authority.State) []remit.ID { return sorted(s.Instances) }); len(i) > 0 {
+			if h := w.ids(func(s *authority.State) []remit.ID { return sorted(s.OpenHolds) }); len(h) > 0 && w.one(2) {
+				_, _ = w.do(&authority.DropHold{Instance: pick(w, i...), Access: pick(w, h...)})
+				return
+			}
 			_, _ = w.do(&authority.EndInstance{Instance: pick(w, i...), Lost: w.one(2)})
 		}
 	case 7:
@@ -173,7 +198,7 @@ func (w *World) interfere() {
 
 func (w *World) declare() {
 	s := clone(w.set)
-	switch w.r.IntN(11) {
+	switch w.r.IntN(14) {
 	case 0:
 		s.Agents[0].Owner = w.somebody()
 	case 1:
@@ -181,7 +206,11 @@ func (w *World) declare() {
 	case 2:
 		s.Groups[3].Members = []remit.ID{w.somebody(), "p-sam"}
 	case 3:
-		s.Repositories[0].Approvers = []remit.Need{{Group: pick(w, "reviewers", "release"), N: 1 + w.r.IntN(2)}}
+		need := remit.Need{Group: pick(w, "reviewers", "release"), N: 1 + w.r.IntN(2)}
+		if need.N == 1 {
+			need.StepUp = remit.StepUp{ACR: []string{"phr"}, MaxAge: "10m"}
+		}
+		s.Repositories[0].Approvers = []remit.Need{need}
 	case 4:
 		s.Agents[0].Entitlements = s.Agents[0].Entitlements[:1]
 	case 5:
@@ -195,6 +224,15 @@ func (w *World) declare() {
 	case 9:
 		s.Environments[0].Evidence = pick(w, nil, []string{"merged"}, []string{"deployed:app/staging"})
 	case 10:
+		s.Repositories[1].Approvers = []remit.Need{{Group: "reviewers", N: 1, Evidence: pick(w, "", "verdict:2", "verdict+built")}}
+	case 11:
+		s.Environments[1].Approvers = []remit.Need{{Group: "release", N: 1, Evidence: pick(w, "", "built"), InProduction: w.one(2)}}
+	case 12:
+		i := pick(w, 2, 3)
+		if s.Groups[i].Asks = (remit.Asks{Most: 1 + w.r.IntN(3), Hours: pick(w, 1, 24)}); w.one(4) {
+			s.Groups[i].Asks = remit.Asks{}
+		}
+	case 13:
 		s.Policy, s.PolicyWidens = pick(w, world.Nothing.Digest(), strict.Digest(), closed.Digest()), "it is another one"
 	}
 	w.putInForce(pick(w, remit.ID("p-ada"), "p-bob", "p-ada", "p-mia"), s, "")

@@ -229,6 +229,11 @@ func (w *World) finish() Result {
 		w.stats[l.Event.Kind()]++
 		if d, ok := l.Event.(*remit.Decided); ok {
 			w.stats[fmt.Sprint("decision ", d.Verdict, " ", d.Code)]++
+			for what, is := range map[string]bool{"plan": len(d.Plan.Filed) > 0, "by plan": d.Plan.Used != nil, "deviates": d.Plan.In != "" && d.Plan.Used == nil, "break-glass": d.Glass != "", "evidence": len(d.Stood) > 0} {
+				if is {
+					w.stats[fmt.Sprint(what, " ", d.Verdict)]++
+				}
+			}
 		}
 		if v := j.Read(i, l.At, l.Event); v != nil {
 			w.fail("%s", v)

@@ -120,7 +120,8 @@ func TestSim(t *testing.T) {
 	// Histories are worth something only if they come everywhere.
 	for _, must := range []string{"killed", "restart", "cut off", "credential", "kill", "act ref", "act deploy", "act publish", "act say", "outcome done", "outcome not_applied", "outcome ambiguous",
 		"access.opened", "vote.cast", "access.moved", "permit.redeemed", "attempt.recorded", "lease.intended", "lease.moved", "control.applied", "policy.installed", "person.killed",
-		"agent.changed", "task.ended", "instance.ended", "clock.confirmed", "denial.repeated", "tool.declared", "decision hold TOOL_DRIFT", "decision deny TOOL_MISJUDGED"} {
+		"agent.changed", "task.ended", "instance.ended", "clock.confirmed", "denial.repeated", "tool.declared", "decision hold TOOL_DRIFT", "decision deny TOOL_MISJUDGED", "person.invited", "key.enrolled", "key.admitted", "key.removed", "groups.shown",
+		"plan hold", "plan allow", "by plan allow", "deviates hold", "plan.withdrawn", "break-glass.opened", "break-glass.reviewed", "break-glass allow", "evidence allow", "decision deny HOLD_BUDGET", "access.seen"} {
 		if stats[must] == 0 && n >= 1000 {
 			t.Errorf("no history came to %q", must)
 		}

@@ -4,6 +4,7 @@ package world
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
@@ -23,9 +24,11 @@ import (
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
 	"github.com/remit-dev/remit/client"
+	"github.com/remit-dev/remit/console"
 	"github.com/remit-dev/remit/engine"
 	"github.com/remit-dev/remit/follow"
 	"github.com/remit-dev/remit/identity"
+	"github.com/remit-dev/remit/identity/signin"
 	"github.com/remit-dev/remit/ledger"
 	"github.com/remit-dev/remit/ledger/sqlite"
 	"github.com/remit-dev/remit/server"
@@ -66,6 +69,10 @@ type Options struct {
 	Jobs    server.Jobs             // that start CI jobs; the engine
 
 	PublicLog bool // as of server.Config
+
+	Providers []signin.Provider // at which people sign in
+
+	Host string // by which browsers know the server, such as localhost: an address has no passkeys; 127.0.0.1
 }
 
 func must[T any](t testing.TB) func(T, error) T {
@@ -106,11 +113,11 @@ func New(t testing.TB, o Options) *World {
 	known := server.Authority{Engine: w.Engine}
 	front := httptest.NewUnstartedServer(nil)
 	front.EnableHTTP2 = true
-	front.TLS = must[*tls.Config](t)(w.CA.TLSConfig("127.0.0.1"))
+	front.TLS = must[*tls.Config](t)(w.CA.TLSConfig("127.0.0.1", "localhost"))
 	front.TLS.Certificates = []tls.Certificate{*must[*tls.Certificate](t)(front.TLS.GetCertificate(nil))} // or httptest takes its own
 	front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	front.StartTLS()
-	w.URL = front.URL
+	w.URL = strings.Replace(front.URL, "127.0.0.1", cmp.Or(o.Host, "127.0.0.1"), 1)
 	w.Tokens = identity.NewTokens(identity.TokensConfig{Domain: w.CA.TrustDomain(), Instances: known, Now: w.Clock.Now, Base: w.URL, Key: [32]byte{2}})
 	w.Sessions = must[*identity.Sessions](t)(identity.NewSessions(w.URL, Org, known, w.Clock.Now))
 	mounts := map[string]http.Handler{"git": w.echo("git"), "probe": w.echo("probe")}
@@ -118,8 +125,12 @@ func New(t testing.TB, o Options) *World {
 		mounts[name] = h
 	}
 	w.Server = server.New(server.Config{Engine: w.Engine, Follow: w.Follow, CA: w.CA, Sessions: w.Sessions, Tokens: w.Tokens, Bundles: w.Bundles,
-		Log: logbook{w}, Jobs: o.Jobs, Base: w.URL, Key: [32]byte{1}, Version: "test", Mounts: mounts, Clock: w.Clock, PublicLog: o.PublicLog})
-	front.Config.Handler = w.Answers.record(w.Server)
+		Log: logbook{w}, Jobs: o.Jobs, Base: w.URL, Key: [32]byte{1}, Version: "test", Mounts: mounts, Clock: w.Clock, PublicLog: o.PublicLog, Card: console.CardPage,
+		Providers: must[*signin.Providers](t)(signin.NewProviders(w.URL+"/v1/orgs/"+string(Org), o.Providers, w.Clock.Now))})
+	pages := http.NewServeMux()
+	pages.Handle("/", w.Server)
+	pages.Handle(console.Base+"/", console.New(console.Config{API: w.Server, Org: Org, Now: w.Clock.Now}))
+	front.Config.Handler = w.Answers.record(pages)
 	t.Cleanup(func() {
 		w.Server.Close()
 		front.CloseClientConnections()
@@ -255,21 +266,22 @@ func (w *World) Finish(p remit.Permit, o remit.Outcome, said string) {
 // Vote signs what a card binds and hands it in.
 func (w *World) Vote(by string, v remit.AccessView, approve bool) (remit.AccessView, error) {
 	w.T.Helper()
-	statement, sig := w.statement(by, v, approve)
+	statement, sig := w.Statement(by, v, approve)
 	return w.SignIn(by).Vote(w.T.Context(), v.ID, remit.VoteRequest{Statement: statement, Signature: sig})
 }
 
 // Cast has a vote counted without the server's knowing of it.
 func (w *World) Cast(by string, v remit.AccessView, approve bool) {
 	w.T.Helper()
-	statement, sig := w.statement(by, v, approve)
+	statement, sig := w.Statement(by, v, approve)
 	who, _ := server.Authority{Engine: w.Engine}.ByKey(w.Key(by).PublicKey().Marshal())
 	if _, err := w.Engine.Do(w.T.Context(), &authority.CastVote{Access: v.ID, Person: who, Statement: statement, Signature: sig}); err != nil {
 		w.T.Fatal(err)
 	}
 }
 
-func (w *World) statement(by string, v remit.AccessView, approve bool) (statement, signature []byte) {
+// Statement is a vote as somebody signs it.
+func (w *World) Statement(by string, v remit.AccessView, approve bool) (statement, signature []byte) {
 	w.T.Helper()
 	statement = remit.Statement{Origin: w.origin, Request: v.ID, Approve: approve, Effect: v.Effect, Change: v.Change, Card: v.Card, NotAfter: v.NotAfter}.Bytes()
 	return statement, must[[]byte](w.T)(sshsig.Sign(w.Key(by), remit.VoteNamespace, statement))

@@ -172,7 +172,7 @@ func (s *Store) Close() error {
 		errs = append(errs, s.writing.Close())
 	}
 	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+		errs = append(errs, unlock(s.lock))
 	}
 	s.conn, s.writing, s.lock, s.stmt = nil, nil, nil, statements{} // who still reads is told by reading that it is closed
 	return errors.Join(errs...)

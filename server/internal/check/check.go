@@ -145,6 +145,17 @@ func Declarations(in remit.Declarations) error {
 		k.patterns(at+".seal", b.Seal, remit.ParsePattern)
 		k.functions(at+".functions", b.Functions)
 	}
+	once = seen("channel")
+	for i, c := range in.Notify {
+		k.name(fmt.Sprintf("notify[%d].name", i), c.Name)
+		once(fmt.Sprintf("notify[%d].name", i), c.Name)
+	}
+	once = seen("escalation")
+	for i, e := range in.Escalations {
+		k.name(fmt.Sprintf("escalations[%d].name", i), e.Name)
+		once(fmt.Sprintf("escalations[%d].name", i), e.Name)
+	}
+	remit.CheckNotify(in, k.wrong)
 	once = seen("detection")
 	for i, d := range in.Detections {
 		at := fmt.Sprintf("detections[%d].name", i)

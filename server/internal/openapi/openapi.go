@@ -27,6 +27,7 @@ type Route struct {
 	Limit                 int64        // of the body, in bytes
 	Callers               []string     // schemes of which one is shown: person, instance; none: anyone calls
 	Notes                 []string
+	Keyed                 bool // takes an Idempotency-Key
 }
 
 // Param is a parameter in the query.
@@ -59,6 +60,7 @@ func Document(base string, routes []Route) []byte {
 			"schemas": d.schemas,
 			"securitySchemes": object{
 				"person":   object{"type": "http", "scheme": "bearer", "description": "the session of a person who signed in"},
+				"browser":  object{"type": "apiKey", "in": "cookie", "name": "__Host-remit", "description": "the same of a person's browser; what changes something also shows the session's token in X-Remit-CSRF, and comes from a page of this origin"},
 				"instance": object{"type": "apiKey", "in": "header", "name": "Authorization", "description": "Remit-Instance ID:SECRET, the secret in base64url without padding"},
 			},
 		},
@@ -82,6 +84,10 @@ func (d *describer) operation(base string, r Route) object {
 	}
 	for _, p := range r.Query {
 		params = append(params, object{"name": p.Name, "in": "query", "description": p.Meaning, "schema": object{"type": "string"}})
+	}
+	if r.Keyed {
+		params = append(params, object{"name": "Idempotency-Key", "in": "header", "schema": object{"type": "string", "minLength": 1, "maxLength": 255},
+			"description": "who asks again with it, with the same body and within a day, has the answer of the first time, and nothing is done twice"})
 	}
 	if params != nil {
 		op["parameters"] = params

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 
+	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/gateway/git/internal/object"
 )
 
@@ -123,10 +124,7 @@ func Visible(path string) string {
 }
 
 // hidden are characters that do not show, or change how others show.
-func hidden(r rune) bool {
-	return r != '\n' && r != '\t' && !unicode.IsGraphic(r) || unicode.Is(unicode.Variation_Selector, r) ||
-		unicode.IsSpace(r) && r > ' ' || r == 0x115f || r == 0x1160 || r == 0x3164 || r == 0xffa0
-}
+func hidden(r rune) bool { return r != '\n' && r != '\t' && remit.Hidden(r) }
 
 // escape makes hidden characters of a text visible and keeps its lines.
 func escape(text string) string {

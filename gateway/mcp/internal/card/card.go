@@ -6,25 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/gowebpki/jcs"
 
 	"github.com/remit-dev/remit"
 )
-
-// Visible is text for people: whatever could hide, reorder or fake what they read stands as its code point.
-func Visible(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if r != '\n' && (!unicode.IsPrint(r) || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)) {
-			fmt.Fprintf(&b, `\u{%04X}`, r)
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
 
 // Pretty is JSON with a line for each member, in the order of RFC 8785.
 func Pretty(raw []byte) string {
@@ -48,7 +34,7 @@ func Call(method, name, server string, asked bool, body []byte, notes string) re
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s", method)
 	if name != "" {
-		fmt.Fprintf(&b, " %s", Visible(name))
+		fmt.Fprintf(&b, " %s", remit.VisibleText(name))
 	}
 	if asked {
 		fmt.Fprintf(&b, ", which the server %s asks of the agent\n", server)
@@ -61,10 +47,10 @@ func Call(method, name, server string, asked bool, body []byte, notes string) re
 			pretty.Reset()
 			pretty.Write(body[:min(len(body), 4*maxShown)])
 		}
-		fmt.Fprintf(&b, "\n%s\n", Visible(pretty.String()))
+		fmt.Fprintf(&b, "\n%s\n", remit.VisibleText(pretty.String()))
 	}
 	if notes != "" {
-		fmt.Fprintf(&b, "\n%s", Visible(notes))
+		fmt.Fprintf(&b, "\n%s", remit.VisibleText(notes))
 	}
 	text := b.String()
 	if len(text) <= maxShown {

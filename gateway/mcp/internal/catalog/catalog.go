@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/remit-dev/remit"
-	"github.com/remit-dev/remit/gateway/mcp/internal/card"
 	"github.com/remit-dev/remit/gateway/mcp/internal/envelope"
 )
 
@@ -111,7 +110,7 @@ func Read(server string, ask func(params json.RawMessage) (result, fault json.Ra
 		case err != nil:
 			return nil, err
 		case fault != nil:
-			return bad("it answers tools/list with the error %.200s", card.Visible(string(fault)))
+			return bad("it answers tools/list with the error %.200s", remit.VisibleText(string(fault)))
 		}
 		if size += len(result); size > MaxBytes {
 			return bad("its list of tools is longer than %d bytes", MaxBytes)
@@ -126,11 +125,11 @@ func Read(server string, ask func(params json.RawMessage) (result, fault json.Ra
 				return bad("one of its tools %w", err)
 			}
 			if _, twice := out[name]; twice {
-				return bad("it has the tool %s twice", card.Visible(name))
+				return bad("it has the tool %s twice", remit.VisibleText(name))
 			}
 			digest, err := envelope.Digest(e)
 			if err != nil {
-				return bad("its tool %s %w", card.Visible(name), err)
+				return bad("its tool %s %w", remit.VisibleText(name), err)
 			}
 			out[name] = Definition{Raw: e, Digest: digest}
 		}

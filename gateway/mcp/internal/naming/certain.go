@@ -7,7 +7,6 @@ import (
 	"unicode"
 
 	"github.com/remit-dev/remit"
-	"github.com/remit-dev/remit/gateway/mcp/internal/card"
 )
 
 // Exactly is the record that names a tool in full.
@@ -30,13 +29,13 @@ func Certain(server string, tools []remit.Tool, tool string) error {
 		return nil
 	}
 	if strings.ContainsFunc(tool, func(r rune) bool { return r > unicode.MaxASCII }) {
-		return remit.Errorf(remit.UnknownResource, "the name %s has letters outside ASCII, which others can be taken for; declare it in full", card.Visible(strconv.Quote(tool)))
+		return remit.Errorf(remit.UnknownResource, "the name %s has letters outside ASCII, which others can be taken for; declare it in full", remit.VisibleText(strconv.Quote(tool)))
 	}
 	own := Skeleton(tool)
 	for _, t := range tools {
 		name, ok := strings.CutPrefix(t.Name, server+"/")
 		if ok && !strings.ContainsAny(name, "/*") && Skeleton(Unquote(name)) == own {
-			return remit.Errorf(remit.UnknownResource, "no tool %s of server %s is declared in full; it can be taken for %s, which is", card.Visible(strconv.Quote(tool)), server, name)
+			return remit.Errorf(remit.UnknownResource, "no tool %s of server %s is declared in full; it can be taken for %s, which is", remit.VisibleText(strconv.Quote(tool)), server, name)
 		}
 	}
 	return nil

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/remit-dev/remit"
-	"github.com/remit-dev/remit/gateway/mcp/internal/card"
 )
 
 // maxURI bounds the name of a resource of a server's, in bytes.
@@ -65,7 +64,7 @@ func Quote(s string) string {
 // written in one of several ways (RFC 3986 §6.2.2).
 func CheckURI(uri string) error {
 	bad := func(why string) error {
-		return remit.Errorf(remit.BadRequest, "the URI %s %s; what it names has to be certain", card.Visible(strconv.Quote(uri[:min(len(uri), 120)])), why)
+		return remit.Errorf(remit.BadRequest, "the URI %s %s; what it names has to be certain", remit.VisibleText(strconv.Quote(uri[:min(len(uri), 120)])), why)
 	}
 	scheme, rest, ok := strings.Cut(uri, ":")
 	if !ok || scheme == "" || strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != "" || scheme[0] < 'a' {

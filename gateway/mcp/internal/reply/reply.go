@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/remit-dev/remit"
-	"github.com/remit-dev/remit/gateway/mcp/internal/card"
 	"github.com/remit-dev/remit/gateway/mcp/internal/envelope"
 )
 
@@ -69,15 +68,15 @@ func Lesson(id json.RawMessage, version, text string, v Verdict) envelope.Reply 
 
 // Line is an error in one line of plain text: sentences may quote what an agent wrote.
 func Line(e *remit.Error) string {
-	return "remit: " + card.Visible(e.Sentence) + " [" + string(e.Code) + "]"
+	return "remit: " + remit.VisibleText(e.Sentence) + " [" + string(e.Code) + "]"
 }
 
 // Teach is what a model reads of a denial: what was denied, by which rule, and what would be right.
 func Teach(tool string, e *remit.Error, v Verdict) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Denied by Remit, and nothing was done: %s [%s]\n", card.Visible(e.Sentence), e.Code)
+	fmt.Fprintf(&b, "Denied by Remit, and nothing was done: %s [%s]\n", remit.VisibleText(e.Sentence), e.Code)
 	if len(v.Rules) > 0 {
-		fmt.Fprintf(&b, "Rules: %s\n", card.Visible(strings.Join(v.Rules, ", ")))
+		fmt.Fprintf(&b, "Rules: %s\n", remit.VisibleText(strings.Join(v.Rules, ", ")))
 	}
 	if v.Entry != 0 {
 		fmt.Fprintf(&b, "More: call Remit's tool `why` with {\"entry\": %d}.\n", v.Entry)
@@ -90,7 +89,7 @@ func Teach(tool string, e *remit.Error, v Verdict) string {
 		}
 		fmt.Fprintf(&b, "The grant of your task does not have: %s. Remit's tool `scope` says what it has. If the work needs it, look for no way around: call Remit's tool `ask` for an agent that may do it, or tell whoever asked for the task.\n", strings.Join(steps, "; "))
 	case e.Code.Info().HTTP == http.StatusBadRequest:
-		fmt.Fprintf(&b, "Correct the arguments and call %s again.\n", card.Visible(tool))
+		fmt.Fprintf(&b, "Correct the arguments and call %s again.\n", remit.VisibleText(tool))
 	default:
 		fmt.Fprintf(&b, "The same call will be denied again. Go on without it, or tell whoever asked for the task.\n")
 	}
@@ -218,7 +217,7 @@ func Text(result json.RawMessage) (text string, failed bool) {
 
 // HeldText is what a model reads of a call that waits.
 func HeldText(d remit.Decision, url string) string {
-	sentence := card.Visible(d.Sentence)
+	sentence := remit.VisibleText(d.Sentence)
 	if sentence == "" {
 		sentence = d.Code.Info().Meaning
 	}

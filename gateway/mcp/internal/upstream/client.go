@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/remit-dev/remit"
-	"github.com/remit-dev/remit/gateway/mcp/internal/card"
 	"github.com/remit-dev/remit/gateway/mcp/internal/envelope"
 	"github.com/remit-dev/remit/gateway/mcp/internal/sse"
 )
@@ -114,7 +113,7 @@ func (a *Client) Negotiate(ctx context.Context) (version string, err error) {
 func (a *Client) begin(ctx context.Context) error {
 	m, err := a.exchange(ctx, "initialize", envelope.Encode(map[string]any{"protocolVersion": a.version, "capabilities": struct{}{}, "clientInfo": envelope.ClientInfo}))
 	if err == nil && m.Fault != nil {
-		err = Unsent("the server %s refuses to begin a session: %.200s", a.Endpoint.Name, card.Visible(string(m.Fault)))
+		err = Unsent("the server %s refuses to begin a session: %.200s", a.Endpoint.Name, remit.VisibleText(string(m.Fault)))
 	}
 	if err != nil {
 		return Before(err)
