@@ -55,6 +55,9 @@ type Config struct {
 	Names []string
 	// Public is the base URL that clients are told, https://HOST:PORT; made of the first name and Listen's port.
 	Public string
+	// Certificate and CertificateKey are PEM files of a certificate that browsers trust, for the names that it holds; all other
+	// names are served with the built-in CA's. Both or none.
+	Certificate, CertificateKey string
 	// SecondHead is where the head of the log is written a second time, to find a restored old copy at start; in Data,
 	// where it protects against accidents only.
 	SecondHead string
@@ -120,6 +123,7 @@ type House struct {
 	URL    string // base URL of the API
 	Org    remit.Org
 
+	own       *ownCertificate // of the operator; nil
 	store     *sqlite.Store
 	api       *server.Server
 	gitgw     *git.Gateway
@@ -207,6 +211,11 @@ func (h *House) listen() error {
 	var err error
 	if h.listener, err = net.Listen("tcp", h.Listen); err != nil {
 		return remit.Errorf(remit.Conflict, "cannot listen on %s: %w; choose another address with --listen", h.Listen, err)
+	}
+	if h.Certificate != "" || h.CertificateKey != "" {
+		if h.own, err = newOwnCertificate(h.Certificate, h.CertificateKey, h.Engine.Now, h.Log); err != nil {
+			return err
+		}
 	}
 	host, port, err := net.SplitHostPort(h.listener.Addr().String())
 	if err != nil {
@@ -393,6 +402,9 @@ func (h *House) Run(ctx context.Context) error {
 	tlsConfig, err := h.CA.TLSConfig(names...)
 	if err != nil {
 		return err
+	}
+	if h.own != nil {
+		h.own.over(tlsConfig)
 	}
 	h.Engine.DrainKills()
 	if err := h.Engine.FinishErasures(ctx); err != nil {

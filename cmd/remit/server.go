@@ -63,6 +63,8 @@ It stops on SIGTERM after answering what is under way. A second server on the sa
 	cmd.Flags().StringVar(&c.Listen, "listen", "127.0.0.1:8443", "address to listen on")
 	cmd.Flags().StringArrayVar(&c.Names, "name", nil, "host name or address that clients use (repeatable; the first is the public one)")
 	cmd.Flags().StringVar(&c.Public, "public", "", "base URL that clients use, if it is another than the first name and port")
+	cmd.Flags().StringVar(&c.Certificate, "certificate", "", "certificate chain that browsers and phones trust, PEM, served for the names that it holds; read again when it changes")
+	cmd.Flags().StringVar(&c.CertificateKey, "certificate-key", "", "private key of --certificate, PEM, mode 0600")
 	cmd.Flags().StringVar(&c.SecondHead, "second-head", "", "file on another volume for the second head of the log")
 	cmd.Flags().StringSliceVar(&zones, "executors", nil, "zones whose approved work this process carries out itself; S,B, and in the demo profile also P")
 	cmd.Flags().BoolVar(&c.PublicLog, "public-log", false, "let anyone read the log's entries as tiles (C2SP tlog-tiles), not only signed-in people; they hold declared names and nothing personal")
