@@ -118,6 +118,7 @@ type AgentView struct {
 	Expires      *time.Time  `json:"expires,omitempty"`
 	Review       *time.Time  `json:"review,omitempty"`
 	LastUse      *time.Time  `json:"last_use,omitempty"`
+	Idle         *time.Time  `json:"idle,omitempty"`  // when it suspended or retired itself because nobody used it
 	Tasks        []ID        `json:"tasks,omitempty"` // live
 }
 
@@ -204,6 +205,7 @@ type AccessView struct {
 	Plan        *PlanView       `json:"plan,omitempty"`      // that is filed, beside what was used of the task's plans
 	Deviates    *PlanView       `json:"deviates,omitempty"`  // the plan that people agreed to, which this lies outside of; the sentence says by what
 	Changes     []Change        `json:"changes,omitempty"`   // of declarations
+	Tried       *TrialView      `json:"tried,omitempty"`     // the newest trial of them, or of their bundle alone
 	Rules       []string        `json:"rules"`
 	Sentence    string          `json:"sentence"`
 	Observed    []Observation   `json:"observed,omitempty"` // what rules on trial would have said
@@ -352,40 +354,6 @@ type LogHead struct {
 type PolicyView struct {
 	Digest Digest       `json:"digest"`
 	Files  []PolicyFile `json:"files"`
-}
-
-// TryRequest judges the requests since a time again under another bundle.
-type TryRequest struct {
-	Files []PolicyFile `json:"files"`
-	Since time.Time    `json:"since"`
-}
-
-// TryAnswer is what would have been different.
-type TryAnswer struct {
-	Digest      Digest          `json:"digest"`
-	Judged      int             `json:"judged"`
-	Differences []TryDifference `json:"differences"`
-	Observed    []TryObserved   `json:"observed,omitempty"`
-}
-
-// TryObserved counts the requests to which a rule on trial applies.
-type TryObserved struct {
-	Rule     string  `json:"rule"`
-	Verdict  Verdict `json:"verdict"` // that it would be
-	Requests int     `json:"requests"`
-}
-
-// TryDifference is a decision that would have been another.
-type TryDifference struct {
-	Entry    EntryIndex `json:"entry"`
-	At       time.Time  `json:"at"`
-	Agent    string     `json:"agent"`
-	Task     ID         `json:"task"`
-	Steps    []Step     `json:"steps"`
-	Was      Verdict    `json:"was"`
-	Would    Verdict    `json:"would"`
-	Rules    []string   `json:"rules,omitempty"`
-	Sentence string     `json:"sentence,omitempty"`
 }
 
 // Created answers with the id of what was made.

@@ -43,7 +43,8 @@ var rooms = map[string][]string{
 	"executor":          {".", "gateway"},
 	"follow":            {".", "authority", "ledger"},
 	"analysis":          {".", "authority"},
-	"server":            {".", "authority", "engine", "identity", "identity/signin", "passkey", "follow", "analysis", "ledger", "sshsig"},
+	"graphfile":         {".", "sarif"},
+	"server":            {".", "authority", "engine", "identity", "identity/signin", "passkey", "follow", "analysis", "ledger", "sshsig", "evidence"},
 	"client":            {".", "identity", "sshsig"},
 	"launch":            {".", "client", "identity", "launch/agents", "launch/front", "launch/isolate", "launch/sub"},
 	"launch/agents":     {"."},
@@ -54,6 +55,9 @@ var rooms = map[string][]string{
 	"telemetry":         {"."},
 	"detect":            {"."},
 	"export":            {"."},
+	"sarif":             {}, // a format
+	"scan":              {".", "sarif"},
+	"evidence":          {".", "ledger"}, // what the log has of controls: it does not ask the rules, so that an auditor need not
 	"internal/world":    {"*"},
 	"internal/judge":    {".", "ledger"}, // shares nothing with authority: it judges what authority decided
 	"internal/sim":      {"*"},
@@ -70,8 +74,9 @@ var testRooms = []string{"ledger/ledgertest", "broker/brokertest", "internal/wor
 var owned = map[string][]string{
 	"github.com/open-policy-agent/opa":   {"policy"},
 	"modernc.org/sqlite":                 {"ledger/sqlite"},
-	"github.com/goccy/go-yaml":           {"declare", "analysis", "cmd/remit"},
+	"github.com/goccy/go-yaml":           {"declare", "analysis", "cmd/remit", "evidence"},
 	"github.com/hiddeco/sshsig":          {"sshsig"},
+	"github.com/robfig/cron":             {"authority"}, // in a room within, which is UTC only
 	"github.com/pjbgf/sha1cd":            {"gateway/git"},
 	"github.com/spf13/cobra":             {"cmd/remit"},
 	"github.com/spiffe/go-spiffe":        {"identity", "client", "launch"},
@@ -105,6 +110,7 @@ var owned = map[string][]string{
 	"github.com/emersion":                {}, // tests only: a mail server
 	"github.com/zitadel":                 {}, // tests only: a provider of identities
 	"github.com/descope":                 {}, // tests only: an authenticator
+	"github.com/google/go-github":        {}, // tests only
 	"github.com/chromedp":                {"internal/browser"},
 }
 
@@ -116,12 +122,15 @@ const (
 
 // larger are packages that have outgrown maxPackage, with the size that they may not pass. A line here is a debt.
 var larger = map[string]int{
-	".":              3900,  // the vocabulary; what the API says could be a room of its own, if every room did not speak it
-	"authority":      8700,  // the rules, the commands and the difference of declarations; the difference could move out
-	"server":         5700,  // the API, one file for each kind of thing
-	"cmd/remit":      13200, // one file for each command, and the wiring of rooms, which could be one of its own; nothing imports it
-	"internal/judge": 2700,  // each rule once more
+	".":              5600,  // the vocabulary; what the API says could be a room of its own, if every room did not speak it
+	"authority":      11300, // the rules, the commands and the difference of declarations; the difference could move out
+	"server":         8600,  // the API, one file for each kind of thing
+	"cmd/remit":      16900, // one file for each command, and the wiring of rooms, which could be one of its own; nothing imports it
+	"internal/judge": 3200,  // each rule once more
+	"engine":         3000,  // the writer, derivation and trials; trials could be a room of their own over Decide, which only engine calls
+	"analysis":       4100,  // attack paths, right-sizing and drafts; each could be a room of its own
 	"identity":       2700,  // workloads and people; people could be a room beside
 	"gateway/git":    2700,  // the protocol, and make.go, which makes commits for the other gateways and could be a room of its own
+	"evidence":       2700,  // a state for each control; OSCAL could be a room of its own
 	"launch":         3000,  // the launcher, and how it confines on Linux
 }

@@ -203,7 +203,7 @@ func checkSizes(tr *tree) (wrong []string) {
 // pure are the packages that a pure function may use at all.
 var pure = []string{"bytes", "cmp", "encoding/hex", "encoding/json", "errors", "fmt", "iter", "maps", "math", "math/bits",
 	"reflect", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8", module, module + "/sshsig",
-	module + "/authority/internal/plan"}
+	module + "/authority/internal/plan", module + "/authority/internal/cadence"}
 
 // clocked are the names of package time that read a clock or the machine's time zone.
 var clocked = []string{"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTicker", "NewTimer", "Local", "LoadLocation"}
@@ -470,7 +470,7 @@ func TestArchitectureChecksCanFail(t *testing.T) {
 		{"OPA outside policy", "libraries", "engine/x.go", imports("github.com/open-policy-agent/opa/v1/rego"), "imported by [policy] only"},
 		{"a library in the root", "libraries", "x.go", imports("golang.org/x/mod/semver"), "standard library only"},
 		{"a long file", "sizes", "engine/x.go", header + strings.Repeat("\n", maxFile), "602 lines"},
-		{"a large package", "sizes", "engine/x.go", header + "var (\n" + strings.Repeat("_ = 1\n", maxPackage) + ")\n", "2503 lines of code"},
+		{"a large package", "sizes", "broker/x.go", header + "var (\n" + strings.Repeat("_ = 1\n", maxPackage) + ")\n", "2503 lines of code"},
 		{"a list that is stale", "sizes", "authority/x.go", header, "take it out of the list"},
 		{"a wide interface", "sizes", "engine/x.go", header + "type T interface { A(); B(); C(); D(); E(); F() }\n", "interface of 6"},
 		{"the clock", "pure", "authority/x.go", imports("time") + "var now = time.Now()\n", "time.Now"},
@@ -512,6 +512,8 @@ func TestArchitectureChecksCanFail(t *testing.T) {
 		}
 	}
 	t.Run("a sound tree", func(t *testing.T) {
+		defer func(debts map[string]int) { larger = debts }(larger)
+		larger = nil // a small tree has outgrown nothing
 		tr, err := parseTree(fstest.MapFS{"engine/a.go": {Data: []byte(imports("time", module+"/authority") + "var _ = authority.Decide\n// tomorrow\n")}})
 		if err != nil {
 			t.Fatal(err)

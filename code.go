@@ -8,6 +8,7 @@ const (
 	ExitError   = 1
 	ExitUsage   = 2
 	ExitDenied  = 3
+	ExitUnseen  = 4  // nothing bad enough was found, and not everything could be seen
 	ExitWaiting = 75 // EX_TEMPFAIL: held, waiting for people
 )
 
@@ -80,6 +81,7 @@ const (
 	Contained        Code = "CONTAINED"
 	ToolDrift        Code = "TOOL_DRIFT"
 	ToolMisjudged    Code = "TOOL_MISJUDGED"
+	NotTried         Code = "NOT_TRIED"
 	PlanInexact      Code = "PLAN_INEXACT"
 	HoldBudget       Code = "HOLD_BUDGET"
 	GlassOverdue     Code = "GLASS_OVERDUE"
@@ -149,6 +151,7 @@ var codes = []CodeInfo{
 	{HoldBudget, 429, ExitDenied, "the people who decide on it were asked as often as they may be"},
 	{GlassOverdue, 403, ExitDenied, "an earlier break-glass has not been reviewed in time"},
 	{PlanInexact, 403, ExitDenied, "a plan names by digest what reaches production"},
+	{NotTried, 409, ExitDenied, "the change was not tried on the past as the declarations want it"},
 	{ToolMisjudged, 403, ExitDenied, "what a gateway says of a tool is not what is declared of it"},
 	{Internal, 500, ExitError, "a fault of Remit's own; nothing was allowed"},
 }

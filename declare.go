@@ -16,8 +16,11 @@ type Declarations struct {
 	Boundaries   []Boundary    `json:"boundaries,omitempty"`
 	Detections   []Detection   `json:"detections,omitempty"`
 	BreakGlass   []BreakGlass  `json:"break_glass,omitempty"`
+	Activation   []Activation  `json:"activation,omitempty"`
 	Notify       []Channel     `json:"notify,omitempty"`
 	Escalations  []Escalation  `json:"escalations,omitempty"`
+	Campaigns    []Campaign    `json:"campaigns,omitempty"`
+	Reviews      *Reviews      `json:"reviews,omitempty"`
 	Policy       []PolicyFile  `json:"policy,omitempty"` // empty: the policy stays as it is
 }
 
@@ -105,6 +108,7 @@ type Upstream struct {
 	// Claims is what an oidc issuer's tokens say: github | gitlab. Audience is what they must be meant for; the address of
 	// this server by default.
 	Claims   string `json:"claims,omitempty"`
+	Forge    string `json:"forge,omitempty"` // of kind http: github, so that it can be scanned for authority outside
 	Audience string `json:"audience,omitempty"`
 	// Command starts an mcp server that speaks over its standard input and output, one process for each instance; then
 	// there is no Location. Env is what its environment has, besides PATH, HOME and LANG.
@@ -272,6 +276,14 @@ func DetectionNames() []string {
 type Detection struct {
 	Name    string `json:"name"`              // one of DetectionNames
 	Suspend bool   `json:"suspend,omitempty"` // the agent that it finds
+}
+
+// Activation says what must have been tried on the past before a change comes into force: exactly that change.
+type Activation struct {
+	Name             string `json:"name"`                         // policy | declarations: of what
+	TriedWithinHours int    `json:"tried_within_hours,omitempty"` // how old the trial may be: 1 to 720; 24 by default
+	OverHours        int    `json:"over_hours,omitempty"`         // how far back it went, at least: 1 to 8,784; 168 by default
+	MaxMoreQuestions *int   `json:"max_more_questions,omitempty"` // to people, in that time; none is no bound
 }
 
 // PolicyFile is one Rego module of a policy bundle.

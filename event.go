@@ -158,6 +158,8 @@ type (
 		Agent  string      `cbor:"1,keyasint"`
 		Status AgentStatus `cbor:"2,keyasint"`
 		By     ID          `cbor:"3,keyasint,omitempty"`
+		// Cause is idle where the agent suspended or retired itself, revived where one that had is back; else empty.
+		Cause string `cbor:"4,keyasint,omitempty"`
 	}
 	// PersonKilled ends a person's authority at once: what they requested, own or launched ends too.
 	PersonKilled struct {
@@ -421,6 +423,7 @@ var kinds = map[string]func() Event{
 	"attempt.recorded":     func() Event { return new(Recorded) },
 	"clock.confirmed":      func() Event { return new(ClockConfirmed) },
 	"upstream.contained":   func() Event { return new(UpstreamContained) },
+	"upstream.scanned":     func() Event { return new(UpstreamScanned) },
 	"payloads.erased":      func() Event { return new(PayloadsErased) },
 	"log.forked":           func() Event { return new(LogForked) },
 	"entry.lost":           func() Event { return new(EntryLost) },
@@ -429,8 +432,20 @@ var kinds = map[string]func() Event{
 	"break-glass.declared": func() Event { return new(BreakGlassDeclared) },
 	"break-glass.opened":   func() Event { return new(BreakGlassOpened) },
 	"break-glass.reviewed": func() Event { return new(BreakGlassReviewed) },
+	"policy.tried":         func() Event { return new(PolicyTried) },
+	"activation.declared":  func() Event { return new(ActivationDeclared) },
 	"notify.declared":      func() Event { return new(NotifyDeclared) },
 	"access.seen":          func() Event { return new(AccessSeen) },
 	"plan.withdrawn":       func() Event { return new(PlanWithdrawn) },
 	"answer.kept":          func() Event { return new(AnswerKept) },
+	"campaign.declared":    func() Event { return new(CampaignDeclared) },
+	"reviews.declared":     func() Event { return new(ReviewsDeclared) },
+	"campaign.opened":      func() Event { return new(CampaignOpened) },
+	"campaign.closed":      func() Event { return new(CampaignClosed) },
+	"review.opened":        func() Event { return new(ReviewOpened) },
+	"review.reminded":      func() Event { return new(ReviewReminded) },
+	"review.answered":      func() Event { return new(ReviewAnswered) },
+	"review.removed":       func() Event { return new(ReviewRemoved) },
+	"review.void":          func() Event { return new(ReviewVoid) },
+	"review.regranted":     func() Event { return new(ReviewRegranted) },
 }

@@ -64,6 +64,12 @@ const (
 	TellFinding   = "finding"
 	TellDebt      = "lease.debt"
 	TellGlass     = "break-glass"
+	// Reviews of what agents may do: what is opened, reminded of, and taken away; and agents that suspended or retired
+	// themselves, because nobody used them.
+	TellReviewOpened   = "review.opened"
+	TellReviewReminder = "review.reminder"
+	TellReviewRemoved  = "review.removed"
+	TellAgentIdle      = "agent.idle"
 	// TellCallback is what an enforcement point that is not Remit's asked to be told of its own requests (AuthZEN, Access
 	// Request and Approval Profile). It goes through the one webhook that it named, if that says so in its events.
 	TellCallback = "authzen.callback"
@@ -71,7 +77,8 @@ const (
 
 // Telling is all of it.
 func Telling() []string {
-	return []string{TellOpened, TellMet, TellDenied, TellExpired, TellVoid, TellReminder, TellEscalated, TellFinding, TellDebt, TellGlass, TellCallback}
+	return []string{TellOpened, TellMet, TellDenied, TellExpired, TellVoid, TellReminder, TellEscalated, TellFinding, TellDebt, TellGlass,
+		TellReviewOpened, TellReviewReminder, TellReviewRemoved, TellAgentIdle, TellCallback}
 }
 
 type (

@@ -230,4 +230,5 @@ type Attempt struct {
 // force by its rules.activated entries; a change of meaning raises it and keeps the old branch.
 //
 // 2: what comes in with an answer is kept as labels of its task, and a policy sees them and the task's history.
-const Rules = 2
+// 3: what a reviewer hands on counts as its own verdict.
+const Rules = 3

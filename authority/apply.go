@@ -67,9 +67,14 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		}
 		g.Changes = append(g.Changes, Change{e.By, n})
 	case *remit.AgentDeclared:
-		s.applyAgent(n, e)
+		s.applyAgent(n, at, e)
+	case *remit.CampaignDeclared, *remit.ReviewsDeclared, *remit.CampaignOpened, *remit.CampaignClosed, *remit.ReviewOpened, *remit.ReviewReminded,
+		*remit.ReviewAnswered, *remit.ReviewRemoved, *remit.ReviewVoid, *remit.ReviewRegranted:
+		return s.applyReviews(n, at, e)
 	case *remit.UpstreamContained:
 		return s.applyContained(n, at, e)
+	case *remit.UpstreamScanned:
+		return s.applyScanned(n, at, e)
 	case *remit.UpstreamDeclared:
 		old := s.Gone["upstream/"+e.Name]
 		if u := s.Upstreams[e.Name]; u != nil {
@@ -143,6 +148,10 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 			return fmt.Errorf("a finding in no entry")
 		}
 		s.Findings[e.Detection+"/"+e.Agent] = LastFinding{Ends: e.Entries[len(e.Entries)-1], Entry: n, At: at}
+	case *remit.ActivationDeclared:
+		s.applyActivation(n, e)
+	case *remit.PolicyTried:
+		s.applyTried(n, at, e)
 	case *remit.NotifyDeclared:
 		s.Notify, s.NotifyAt = e.Spec, n
 	case *remit.AnswerKept:
@@ -159,6 +168,7 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		return s.applyRemoved(n, e)
 	case *remit.Applied:
 		s.Set, s.SetEntry = e.Set, n
+		s.agreed(e.Access != "")
 		if a := s.Accesses[e.Access]; a != nil {
 			s.moveAccess(a, remit.AccessUsed, "")
 		}
@@ -188,6 +198,7 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		}
 		s.Tasks[e.ID], s.LiveTasks[e.ID] = t, true
 		s.indexTask(t)
+		s.granted(t, at)
 	case *remit.TaskEnded:
 		t := s.Tasks[e.Task]
 		if t == nil || !s.LiveTasks[e.Task] {
@@ -195,14 +206,21 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		}
 		t.Status = e.Status
 		delete(s.LiveTasks, e.Task)
+		s.Cut = drop(s.Cut, e.Task)
 		s.forgetTask(t)
 		s.endLeases(t, at)
 	case *remit.AgentChanged:
 		a := s.Agents[e.Agent]
-		if a == nil || a.Status == remit.AgentRetired {
+		if a == nil || a.Status == remit.AgentRetired && (e.Cause != remit.CauseRevived || a.Idle == 0) {
 			return fmt.Errorf("agent %s does not exist or is retired", e.Agent)
 		}
 		a.Status = e.Status
+		if a.Idle = 0; e.Cause == remit.CauseIdle {
+			a.Idle = at
+		}
+		if e.Status == remit.AgentActive {
+			a.Seen = at
+		}
 		if e.Status != remit.AgentActive {
 			a.Ended = Change{e.By, n}
 		}
@@ -314,6 +332,7 @@ func (s *State) apply(n remit.EntryIndex, at int64, e remit.Event) error {
 		if err := s.applyUse(p); err != nil {
 			return err
 		}
+		s.use(n, at, s.Tasks[p.Task], p.Agent, p.Rests, p.Child.Function)
 		delete(s.Permits, e.Permit)
 		s.Attempts[e.ID] = &Attempt{Permit: *p, ID: e.ID, Hash: e.Hash, NotAfter: e.NotAfter}
 		s.applyTaints(p.Task, e.Taints)
@@ -354,7 +373,7 @@ func (s *State) moveAccess(a *Access, to remit.AccessStatus, why remit.Code) {
 	}
 }
 
-func (s *State) applyAgent(n remit.EntryIndex, e *remit.AgentDeclared) {
+func (s *State) applyAgent(n remit.EntryIndex, at int64, e *remit.AgentDeclared) {
 	a := s.Agents[e.Name]
 	if a == nil {
 		a = &Agent{Status: remit.AgentActive}
@@ -363,7 +382,8 @@ func (s *State) applyAgent(n remit.EntryIndex, e *remit.AgentDeclared) {
 	if len(a.Owners) == 0 || a.Owner != e.Owner {
 		a.Owners = append(a.Owners, Change{e.Owner, n})
 	}
-	a.AgentDeclared = *e
+	a.AgentDeclared, a.Seen = *e, at
+	s.holdings(a, n, at, e.By)
 	a.Changes = append(a.Changes, Change{e.By, n})
 	for _, id := range a.Tasks.IDs {
 		if t := s.Tasks[id]; s.LiveTasks[id] {
@@ -403,12 +423,14 @@ func (s *State) applyRemoved(n remit.EntryIndex, e *remit.Removed) error {
 			return fmt.Errorf("unknown agent %s", e.Name)
 		}
 		a.Status, a.Ended = remit.AgentRetired, Change{e.By, n}
+		a.Idle = 0 // it did not end by itself
 		a.Changes = append(a.Changes, Change{e.By, n})
 	case "upstream":
 		if u := s.Upstreams[e.Name]; u != nil {
 			s.Gone["upstream/"+e.Name] = append(u.Changes, Change{e.By, n})
 		}
 		delete(s.Upstreams, e.Name)
+		delete(s.Scans, e.Name)
 	case "repository":
 		if r := s.Repositories[e.Name]; r != nil {
 			s.Gone["repository/"+e.Name] = append(r.Changes, Change{e.By, n})
@@ -426,6 +448,11 @@ func (s *State) applyRemoved(n remit.EntryIndex, e *remit.Removed) error {
 		delete(s.Secrets, e.Name)
 	case "tool":
 		s.removeTool(n, e)
+	case "activation":
+		if a := s.Activations[e.Name]; a != nil {
+			s.Gone["activation/"+e.Name] = append(a.Changes, Change{e.By, n})
+		}
+		delete(s.Activations, e.Name)
 	case "break-glass":
 		if g := s.Glasses[e.Name]; g != nil {
 			s.Gone["break-glass/"+e.Name] = append(g.Changes, Change{e.By, n})
@@ -436,6 +463,8 @@ func (s *State) applyRemoved(n remit.EntryIndex, e *remit.Removed) error {
 			s.Gone["boundary/"+e.Name] = append(b.Changes, Change{e.By, n})
 		}
 		delete(s.Boundaries, e.Name)
+	case "campaign", "reviews":
+		s.removeReviews(n, e)
 	case "detection":
 		if d := s.Detections[e.Name]; d != nil {
 			s.Gone["detection/"+e.Name] = append(d.Changes, Change{e.By, n})
@@ -472,6 +501,10 @@ func (s *State) applyDecided(n remit.EntryIndex, at int64, e *remit.Decided) err
 		}
 	}
 	if e.Advice {
+		if e.Verdict == remit.Allow { // a call in the agent's own process only asks, and is never redeemed
+			calls := slices.DeleteFunc(slices.Clone(e.Steps), func(f remit.StepFacts) bool { return !local(f.Step.Resource) })
+			s.use(n, at, t, by.agent, rests(calls), "")
+		}
 		return nil
 	}
 	if t != nil {
@@ -494,6 +527,7 @@ func (s *State) applyDecided(n remit.EntryIndex, at int64, e *remit.Decided) err
 		if o := s.Opened[e.Glass]; o != nil {
 			o.Under = append(o.Under, n)
 		}
+		p.Rests = rests(e.Steps)
 		s.carry(p, e)
 		s.Permits[e.Permit] = p
 		s.PermitAge = append(s.PermitAge, e.Permit)
@@ -522,6 +556,7 @@ type held struct {
 // prune forgets permits that nobody redeemed in time, and tokens that have expired by now. Their entries stay in the log.
 func (s *State) prune(at int64) {
 	s.forgetAnswers(at)
+	s.forgetItems(at)
 	for len(s.JobAge) > 0 && at >= s.Jobs[s.JobAge[0]] {
 		delete(s.Jobs, s.JobAge[0])
 		s.JobAge = s.JobAge[1:]

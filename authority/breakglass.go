@@ -93,11 +93,17 @@ func decideOpenGlass(s *State, now int64, c *OpenGlass) ([]remit.Event, Result, 
 	e := &remit.BreakGlassOpened{ID: newID(s, "G", 0), Name: st.Name, Task: st.Task, By: c.By, Reason: c.Reason, Key: key, Assurance: how, Statement: remit.Hash(c.Statement),
 		Until: min(now+int64(g.Minutes)*int64(time.Minute), s.lifeEnd(st.Task))}
 	e.Due = e.Until + int64(g.ReviewHours)*int64(time.Hour)
-	after := electorate{s: s, closure: add(closure, c.By), needs: []remit.Need{{Group: g.Reviewers, N: 1}}, zone: remit.ZoneProduction, made: s.Next, madeAt: now, now: now}
-	if may, _ := after.eligible(); len(may) == 0 {
+	if !s.reviewable(g, closure, c.By, now) {
 		return fail(remit.NoApprover, "nobody of %s could review it afterwards: each has a part in it, or no hardware-backed key", g.Reviewers)
 	}
 	return []remit.Event{e}, Result{ID: e.ID}, nil
+}
+
+// reviewable tells whether anybody could review break-glass that by opens for a task with this closure.
+func (s *State) reviewable(g *Glass, closure []remit.ID, by remit.ID, now int64) bool {
+	after := electorate{s: s, closure: add(slices.Clone(closure), by), needs: []remit.Need{{Group: g.Reviewers, N: 1}}, zone: remit.ZoneProduction, made: s.Next, madeAt: now, now: now}
+	may, _ := after.eligible()
+	return len(may) > 0
 }
 
 // signed finds the key of a person that counts and signed a statement about break-glass. It proves a touch, as what

@@ -38,11 +38,17 @@ type Set struct {
 	Detections   []remit.DetectionDeclared  `json:",omitempty"` // the digest of a set without them stays what it was
 	Tools        []remit.ToolDeclared       `json:",omitempty"`
 	BreakGlass   []remit.BreakGlassDeclared `json:",omitempty"`
-	Notify       remit.Digest               `json:",omitzero"` // commitment of the channels and escalations
+	Notify       remit.Digest               `json:",omitzero"`  // commitment of the channels and escalations
+	Campaigns    []remit.CampaignDeclared   `json:",omitempty"` // with defaults filled in (remit.Declarations.Campaign)
+	Reviews      *remit.ReviewsDeclared     `json:",omitempty"` // with defaults filled in; nil: reviews are not in force
+	Activations  []remit.ActivationDeclared `json:",omitempty"`
 	Policy       remit.Digest               // zero: as it is
 	// PolicyWidens is why the new bundle may allow what the old one did not; empty when it only adds modules that nothing
 	// of the old one reads.
 	PolicyWidens string
+	// ReachWidens is what an agent reaches by the set that it did not before, by analysis of both, or why that cannot be said;
+	// empty when there is nothing.
+	ReachWidens string `json:",omitempty"`
 }
 
 type (
@@ -258,8 +264,8 @@ func (*FillLost) name() string      { return "restore.fill" }
 func (*Tick) name() string          { return "tick" }
 
 func newCommand(name string) Command {
-	for _, c := range []Command{&Init{}, &ApplySet{}, &CreateTask{}, &CreateChild{}, &StartJob{}, &OpenLease{}, &MoveLease{}, &AbandonLease{}, &ContainUpstream{}, &StoreSecret{}, &EndTask{}, &DropHold{}, &Kill{}, &ChangeAgent{}, &StartInstance{},
-		&EndInstance{}, &Authorize{}, &Redeem{}, &Record{}, &CastVote{}, &OpenGlass{}, &ReviewGlass{}, &SeeAccess{}, &ConfirmKey{}, &Invite{}, &WithdrawInvitation{}, &EnrolKey{}, &RemoveKey{}, &ShowGroups{}, &KeepAnswer{}, &CountDenials{}, &ConfirmClock{}, &RecordFinding{}, &ErasePayloads{}, &Restore{}, &FillLost{}, &Tick{}} {
+	for _, c := range []Command{&Init{}, &ApplySet{}, &CreateTask{}, &CreateChild{}, &StartJob{}, &OpenLease{}, &MoveLease{}, &AbandonLease{}, &ContainUpstream{}, &RecordScan{}, &StoreSecret{}, &EndTask{}, &DropHold{}, &Kill{}, &ChangeAgent{}, &StartInstance{},
+		&EndInstance{}, &Authorize{}, &Redeem{}, &Record{}, &CastVote{}, &OpenGlass{}, &ReviewGlass{}, &Answers{}, &StepReviews{}, &OpenRun{}, &Regrant{}, &ReviveAgent{}, &SeeAccess{}, &ConfirmKey{}, &Invite{}, &WithdrawInvitation{}, &EnrolKey{}, &RemoveKey{}, &ShowGroups{}, &KeepAnswer{}, &CountDenials{}, &ConfirmClock{}, &RecordFinding{}, &RecordTrial{}, &ErasePayloads{}, &Restore{}, &FillLost{}, &Tick{}} {
 		if c.name() == name {
 			return c
 		}

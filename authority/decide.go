@@ -85,6 +85,8 @@ func decide(s *State, now int64, c Command) ([]remit.Event, Result, error) {
 		return decideAbandonLease(s, now, c)
 	case *ContainUpstream:
 		return decideContain(s, c)
+	case *RecordScan:
+		return decideScan(s, c)
 	case *CastVote:
 		return decideVote(s, now, c)
 	case *OpenGlass:
@@ -127,8 +129,20 @@ func decide(s *State, now int64, c Command) ([]remit.Event, Result, error) {
 		return decideFillLost(s), Result{}, nil
 	case *RecordFinding:
 		return decideFinding(s, now, c)
+	case *RecordTrial:
+		return decideTrial(s, now, c)
 	case *Tick:
 		return decideTick(s, now), Result{}, nil
+	case *StepReviews:
+		return stepReviews(s, now, c.Seed, reviewsAtOnce), Result{}, nil
+	case *OpenRun:
+		return decideOpenRun(s, now, c)
+	case *Answers:
+		return decideAnswers(s, now, c)
+	case *Regrant:
+		return decideRegrant(s, now, c)
+	case *ReviveAgent:
+		return decideRevive(s, now, c)
 	}
 	return nil, Result{}, remit.Errorf(remit.Internal, "command %T is not known", c)
 }
@@ -294,7 +308,7 @@ func decideKill(s *State, now int64, c *Kill) ([]remit.Event, Result, error) {
 		if !s.governs(c.By, a) {
 			return nil, Result{}, remit.Errorf(remit.Forbidden, "agent %s is killed by its owner or an administrator", c.ID)
 		}
-		if a.Status == remit.AgentActive {
+		if a.Status == remit.AgentActive || a.Status == remit.AgentSuspended && a.Idle != 0 { // that it suspended itself, its owner undoes alone
 			end.events = append(end.events, &remit.AgentChanged{Agent: a.Name, Status: remit.AgentSuspended, By: c.By})
 		}
 		end.agent(a.Name)
@@ -356,7 +370,7 @@ func decideChangeAgent(s *State, now int64, c *ChangeAgent) ([]remit.Event, Resu
 	switch {
 	case a.Status == remit.AgentRetired:
 		return nil, Result{}, remit.Errorf(remit.Conflict, "agent %s is retired, for good; register a new one", c.Agent)
-	case c.To == a.Status:
+	case c.To == a.Status && a.Idle == 0:
 		return nil, Result{}, remit.Errorf(remit.Conflict, "agent %s is already %s", c.Agent, a.Status)
 	case c.To == remit.AgentActive && !s.personLive(a.Owner):
 		return nil, Result{}, remit.Errorf(remit.Conflict, "the owner of agent %s has left; declare another one first", c.Agent)

@@ -19,7 +19,7 @@ func wrong(path, format string, args ...any) error {
 // diff checks a set against the state and lists its changes.
 func (s *State) diff(by remit.ID, set *Set) ([]change, error) {
 	d := &differ{s: s, by: by, set: set}
-	for _, step := range []func() error{d.people, d.groups, d.upstreams, d.environments, d.repositories, d.secrets, d.tools, d.boundaries, d.detections, d.glasses, d.notify, d.agents, d.policy} {
+	for _, step := range []func() error{d.people, d.groups, d.upstreams, d.environments, d.repositories, d.secrets, d.tools, d.boundaries, d.detections, d.activations, d.glasses, d.notify, d.campaigns, d.agents, d.policy} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -458,6 +458,9 @@ func (d *differ) agents() error {
 			d.add("agent", a.Name, "add", "a new agent gets entitlements", &a)
 			continue
 		}
+		if old.Status == remit.AgentRetired && old.Idle != 0 {
+			continue // it retired itself: that it still stands in the set changes nothing, until somebody brings it back
+		}
 		if old.Status == remit.AgentRetired {
 			return wrong(path+".name", "agent %s is retired, and names are never used again; choose another", a.Name)
 		}
@@ -468,7 +471,11 @@ func (d *differ) agents() error {
 		a.By = was.By
 		if !equal(was, a) {
 			a.By = d.by
-			d.add("agent", a.Name, "change", agentWidens(was, a), &a)
+			widens := agentWidens(was, a)
+			if back := d.s.takenAway(a); back != "" {
+				widens = back
+			}
+			d.add("agent", a.Name, "change", widens, &a)
 		}
 	}
 	for _, name := range sorted(d.s.Agents) {
@@ -507,6 +514,9 @@ func (d *differ) checkAgent(path string, a remit.AgentDeclared) error {
 		}
 		if err := checkBoundary(a.Function, []remit.Scope{e}, seals, d); err != nil {
 			return wrong(fmt.Sprintf("%s.entitlements[%d]", path, i), "%v", err)
+		}
+		if err := d.reviewable(fmt.Sprintf("%s.entitlements[%d]", path, i), a, e); err != nil {
+			return err
 		}
 	}
 	for i, f := range a.MayRequest {

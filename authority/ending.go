@@ -154,6 +154,8 @@ func (e *ending) idle(task, closed remit.ID) {
 func (s *State) killed(t *Task) (by remit.ID, ok bool) {
 	agent, requester := s.Agents[t.Agent], s.People[t.Requester]
 	switch {
+	case t.Cut.Entry != 0:
+		return t.Cut.By, true
 	case s.dead(t.Entry, agent.Ended):
 		return agent.Ended.By, true
 	case requester == nil, s.dead(t.Entry, requester.Ended):
@@ -194,7 +196,7 @@ func decideTick(s *State, now int64) []remit.Event {
 			end.rest(id, s.Tasks[id].Status)
 		}
 	}
-	end.each(s.ended(now, end.left), func(id remit.ID) {
+	end.each(slices.Concat(s.Cut, s.ended(now, end.left)), func(id remit.ID) {
 		var status remit.TaskStatus
 		status, end.by = s.fate(s.Tasks[id], now)
 		end.task(id, status)

@@ -70,9 +70,9 @@ func (s *State) verdicts(now int64, task *Task, r remit.Request, known []remit.S
 		case v.Change != change:
 		case !v.Approve:
 			return nil
-		case slices.Contains(closure, v.Owner) || slices.Contains(closure, v.Launcher) || slices.Contains(owners, v.Owner):
-		case s.agentLive(v.Agent, now) && !s.wrote(s.Agents[v.Agent], known[0]):
-			owners, at = append(owners, v.Owner), append(at, v.Entry)
+		case slices.Contains(closure, v.Owner) || slices.Contains(closure, v.Launcher) || slices.Contains(closure, s.voice(v)) || slices.Contains(owners, s.voice(v)):
+		case s.agentLive(v.Agent, now) && !s.wrote(s.Agents[v.Agent], known[0]) && !s.wrote(s.reviewer(v), known[0]):
+			owners, at = append(owners, s.voice(v)), append(at, v.Entry)
 		}
 	}
 	return at

@@ -35,8 +35,8 @@ var edgeMutants = []mutant{
 	{"plan.go", "plans: a work order has an approval of its own", "r.Caller.Instance == \"\" || r.Elsewhere", "r.Elsewhere"},
 	{"internal/plan/plan.go", "plans: own branches may be forced", "own := slices.ContainsFunc(a.Own, covers)", "own := slices.ContainsFunc(a.Own[:0], covers)"},
 
-	{"evidence.go", "evidence: not of who wrote it", " && !s.wrote(s.Agents[v.Agent], known[0]):", ":"},
-	{"evidence.go", "evidence: one for each owner", " || slices.Contains(owners, v.Owner):", ":"},
+	{"evidence.go", "evidence: not of who wrote it", " && !s.wrote(s.Agents[v.Agent], known[0]) &&", " &&"},
+	{"evidence.go", "evidence: one for each owner", " || slices.Contains(owners, s.voice(v)):", ":"},
 	{"evidence.go", "evidence: only of a merge", "merge := r.Steps[0].Action == \"source.merge\"", "merge := len(r.Refs) == 1"},
 	{"evidence.go", "evidence: an executor has an approval", "if len(rest) == 0 && (r.Caller.Instance == \"\" || r.Deploy != nil) && r.Access == \"\" {", "if false {"},
 	{"evidence.go", "evidence: what is deployed has an approval", "(r.Caller.Instance == \"\" || r.Deploy != nil)", "r.Caller.Instance == \"\""},

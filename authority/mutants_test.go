@@ -27,7 +27,7 @@ func judges(file string) bool {
 }
 
 func allMutants() []mutant {
-	return slices.Concat(mutants, controlMutants, releaseMutants, childMutants, sweepMutants, toolMutants, planMutants, glassMutants, seenMutants, stepMutants, keyMutants, edgeMutants, onceMutants)
+	return slices.Concat(mutants, controlMutants, releaseMutants, childMutants, sweepMutants, toolMutants, planMutants, glassMutants, seenMutants, stepMutants, keyMutants, edgeMutants, onceMutants, activationMutants, reviewMutants)
 }
 
 // TestMutantsFit: whoever changes a rule that a mutant breaks changes the mutant with it.

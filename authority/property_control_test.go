@@ -85,6 +85,23 @@ func (h *history) contains() {
 	}
 }
 
+// scans records what was seen outside at an upstream.
+func (h *history) scans() {
+	up := pick(h.r, "upstream", []string{"forge", "oci", "cluster", "gone"})
+	c := &authority.RecordScan{By: h.admin(), Upstream: up, Looked: "gitea", Errors: rapid.IntRange(-1, 2).Draw(h.r, "errors"), Unseen: rapid.IntRange(0, 1).Draw(h.r, "unseen")}
+	if u := h.s.Upstreams[up]; u != nil && rapid.IntRange(0, 4).Draw(h.r, "declared otherwise") > 0 {
+		c.Spec = u.Spec
+	}
+	for i := range rapid.SampledFrom([]int{1, 1, 2, 0, remit.MaxScanParts + 1}).Draw(h.r, "parts") {
+		c.Report = append(c.Report, remit.Hash([]byte{byte(i)}))
+	}
+	before := len(h.log)
+	h.try(c)
+	if scan := h.s.Scans[up]; len(h.log) > before && (scan == nil || scan.Entry != remit.EntryIndex(len(h.log)-1) || scan.Errors != c.Errors || h.s.Stale(up)) {
+		h.t.Fatalf("%+v is kept as %+v", c, scan)
+	}
+}
+
 // restores lets the log go on from itself as from a backup. It is rare: thousands of entries stand for what was lost.
 func (h *history) restores() {
 	if h.s.Fork.Entry != 0 || rapid.IntRange(0, 3).Draw(h.r, "restore") > 0 {

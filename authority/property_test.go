@@ -330,7 +330,7 @@ func TestHistories(t *testing.T) {
 		"access.moved void SUPERSEDED", "access.moved void VETOED", "access.moved void DROPPED", "decision deny REF_OUT_OF_SCOPE", "decision hold IMPACT_HELD",
 		"decision deny STALE", "decision deny ROLLBACK_UNKNOWN", "production", "task.created deploys", "task.created delegated", "task.created requested of builder", "task.created requested of medic", "instance.started job",
 		"decision asked by an executor hold IMPACT_HELD claim", "lease.moved active", "lease.moved revoked",
-		"payloads.erased", "finding.recorded", "finding.recorded suspended", "upstream.contained", "decision deny CONTAINED", "log.forked",
+		"payloads.erased", "finding.recorded", "finding.recorded suspended", "upstream.contained", "upstream.scanned", "decision deny CONTAINED", "log.forked",
 		"person.invited", "invitation.withdrawn", "key.enrolled", "key.admitted", "key.removed", "groups.shown"}, func(r *rapid.T) {
 		h := &history{world: newWorld(r, pick(r, "profile", []remit.Profile{remit.Team, remit.Team, remit.Solo, remit.Demo}), family), r: r, check: judge.New(),
 			requests: map[remit.ID]remit.Request{}, sets: map[remit.ID]authority.Set{}, wishes: map[remit.Digest]remit.Child{}}
@@ -338,7 +338,7 @@ func TestHistories(t *testing.T) {
 		moves := []func(){h.newTask, h.push, h.push, h.push, h.other, h.cast, h.cast, h.carry, h.carry, h.claimOne, h.claimOne, h.spend, h.spend, h.spend, h.record,
 			h.build, h.deploys, h.deploys, h.promote, h.promote, h.lease, h.lease, h.moves, h.abandon,
 			h.relate, h.relate, h.grow, h.grow, h.grow, h.bear, h.bear, h.work, h.work, h.operate, h.operate,
-			h.erases, h.finds, h.finds, h.looks, h.looks, h.tells, h.contains, h.restores,
+			h.erases, h.finds, h.finds, h.looks, h.looks, h.tells, h.contains, h.scans, h.restores,
 			h.strange, h.strange, h.invites, h.invites, h.enrols, h.enrols, h.signsIn, h.signsIn,
 			h.declare, h.end, h.pass, func() {
 				if len(h.s.Tasks) > 0 {

@@ -394,14 +394,37 @@ func (s *State) judgeReviews(d *verdict, now int64, l looked) {
 		case v.Change != change:
 		case !v.Approve:
 			d.deny(remit.ReviewMissing, "R3", "agent %s rejects this change; it approves another one, or changes its verdict", v.Agent)
-		case s.agentLive(v.Agent, now) && !s.wrote(s.Agents[v.Agent], l.facts):
-			owners = add(owners, v.Owner)
+		case s.agentLive(v.Agent, now) && !s.wrote(s.Agents[v.Agent], l.facts) && !s.wrote(s.reviewer(v), l.facts):
+			owners = add(owners, s.voice(v))
 		}
 	}
 	if len(owners) < repo.Reviews {
 		d.deny(remit.ReviewMissing, "R3", "repository %s asks for %d approving reviews of exactly this change, by agents of different owners who did not write it; there are %d",
 			name, repo.Reviews, len(owners))
 	}
+}
+
+// reviewer is the agent whose work a verdict is: the first of function review in its chain of tasks. What a reviewer hands
+// on, or has asked for on a way through others, is its own work, whoever does it: who steers the one has steered them all.
+func (s *State) reviewer(v Review) *Agent {
+	of := s.Agents[v.Agent]
+	if s.Rules < 3 {
+		return of
+	}
+	for t := s.Tasks[v.Task]; t != nil; t = s.Tasks[t.Parent] {
+		if a := s.Agents[t.Agent]; a != nil && a.Function == remit.FuncReview {
+			of = a
+		}
+	}
+	return of
+}
+
+// voice is the owner as whose a verdict counts.
+func (s *State) voice(v Review) remit.ID {
+	if a := s.reviewer(v); a.Name != v.Agent {
+		return a.Owner
+	}
+	return v.Owner
 }
 
 // carry puts what a decision is about into its permit, for what the outcome will make true.

@@ -45,6 +45,14 @@ func decideApply(s *State, now int64, c *ApplySet) ([]remit.Event, Result, error
 	if len(changes) == 0 {
 		return nil, res, nil
 	}
+	if c.Access == "" { // what was approved was tried when it was asked for
+		if err := s.activate(now, &c.Set, changes); err != nil {
+			return nil, Result{}, err
+		}
+	}
+	if widens == "" {
+		widens = c.Set.ReachWidens
+	}
 	digest := digestJSON("set", c.Set)
 	ask := control{by: c.By, effect: s.applyEffect(digest), code: remit.ControlWidens, why: widens,
 		stale: "other declarations came into force in between; apply the set again"}
@@ -56,6 +64,21 @@ func decideApply(s *State, now int64, c *ApplySet) ([]remit.Event, Result, error
 	case widens != "" && s.otherAdmins(c.By) > 0:
 		return s.holdControl(now, ask, res)
 	}
+	return s.enact(now, c, digest, changes), res, nil
+}
+
+// Enacted is what would be recorded if set came into force now by the word of by, and nobody were asked for a vote. It is
+// for looks ahead, such as what a change would let an attacker reach: it decides nothing.
+func Enacted(s *State, now int64, by remit.ID, set *Set) ([]remit.Event, error) {
+	changes, err := s.diff(by, set)
+	if err != nil || len(changes) == 0 {
+		return nil, err
+	}
+	return s.enact(now, &ApplySet{By: by, Set: *set}, digestJSON("set", *set), changes), nil
+}
+
+// enact is what is recorded when the changes of a set come into force.
+func (s *State) enact(now int64, c *ApplySet, digest remit.Digest, changes []change) []remit.Event {
 	end := s.ending(c.By)
 	for _, ch := range changes {
 		e := ch.event
@@ -71,7 +94,7 @@ func decideApply(s *State, now int64, c *ApplySet) ([]remit.Event, Result, error
 			end.person(remit.ID(r.Name))
 		}
 	}
-	return append(end.events, &remit.Applied{By: c.By, Set: digest, Changes: len(changes), Access: c.Access}), res, nil
+	return append(end.events, &remit.Applied{By: c.By, Set: digest, Changes: len(changes), Access: c.Access})
 }
 
 // applyEffect is what an approval of a set binds: the set, on top of the set in force.

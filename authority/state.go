@@ -60,6 +60,7 @@ type State struct {
 	Merged    map[string]remit.EntryIndex // UPSTREAM/PATH@COMMIT: what came to a default branch through Remit
 	Leases    map[remit.ID]*Lease         // those that have not ended
 	Contained map[string]Change           `json:",omitempty"` // upstreams at which nothing is done, with who said so
+	Scans     map[string]*Scan            `json:",omitempty"` // the last look for authority outside Remit at each upstream
 	Glasses   map[string]*Glass           `json:",omitempty"` // declared break-glass
 	Opened    map[remit.ID]*Opened        `json:",omitempty"` // break-glass that was opened, reviewed or not
 	Tools     map[string]*Tool            `json:",omitempty"` // by the name of the record, SERVER/TOOL or a pattern
@@ -67,13 +68,26 @@ type State struct {
 	Jobs      map[remit.Digest]int64      // tokens of CI jobs that have started an instance, until they expire
 	JobAge    []remit.Digest              // the same in the order in which they expire
 
+	Campaigns map[string]*Campaign `json:",omitempty"`
+	Settings  *Settings            `json:",omitempty"` // of reviews; nil: nothing is reviewed but by campaigns
+	Runs      map[remit.ID]*Run    `json:",omitempty"` // of campaigns, all that ever were
+	Items     map[remit.ID]*Item   `json:",omitempty"` // of reviews, until they are forgotten
+	OpenItems Line                 `json:",omitzero"`  // those of Items that have not ended
+	ItemAge   []remit.ID           `json:",omitempty"` // those that have, in the order in which they did
+	Cut       []remit.ID           `json:",omitempty"` // sorted: live tasks whose grant rests on what was taken away
+
 	Kept    map[remit.Digest]Kept `json:",omitempty"` // answers, by the keyed digests of Idempotency-Keys, until they expire
 	KeptAge []remit.Digest        `json:",omitempty"` // the same in the order in which they expire
+
+	Activations map[string]*Activation `json:",omitempty"` // what must have been tried before a change of policy, or of declarations
+	Tried       map[remit.Digest]Tried `json:",omitempty"` // the newest trials, by what was tried
 
 	Fork     Fork                              // the last time that the log went on from a backup
 	Erasures []remit.EntryIndex                // entries that say what was erased
 	Erased   map[remit.Digest]remit.EntryIndex // payloads that are gone, by the entry that says so
 	Findings map[string]LastFinding            // the last of each detection, by DETECTION/AGENT
+
+	fresh []*Holding // what the set that is being applied has granted so far
 }
 
 // Change says who changed a thing, and in which entry. Whoever changed what a decision reads, after the work was
@@ -123,6 +137,10 @@ type Agent struct {
 	LastUse int64
 	Ended   Change // the last time that it, or its owner, was suspended or ended: no task from before comes back
 	Tasks   Line
+
+	Holds map[string]*Holding `json:",omitempty"` // by HoldingKey
+	Seen  int64               `json:",omitempty"` // the last sign of life besides decisions: it was declared, resumed, or had a task made
+	Idle  int64               `json:",omitempty"` // when it suspended or retired itself; 0: it did not
 }
 
 // Upstream is a declared place of repositories.
@@ -243,6 +261,8 @@ type Task struct {
 	// What it has that has not ended; sorted.
 	Children, Instances, Holds, Leases []remit.ID
 
+	Cut Change `json:",omitzero"` // what its grant rested on was taken away
+
 	held *held // the last hold, while its command is applied
 }
 
@@ -319,6 +339,8 @@ type Permit struct {
 	Plan   remit.PlanFacts `json:",omitzero"`
 	Rules  []string        `json:",omitempty"`
 	Policy remit.Digest    `json:",omitzero"`
+	// Rests are its steps with their refs: what its redemption uses of what the agent is entitled to.
+	Rests []Rest `json:",omitempty"`
 }
 
 // Attempt is a redeemed permit without an outcome.

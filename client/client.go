@@ -449,6 +449,16 @@ func (c *Client) TryPolicy(ctx context.Context, r remit.TryRequest) (a remit.Try
 	return a, c.post(ctx, "/policy/try", r, &a)
 }
 
+// Trials are the newest trials that were written down.
+func (c *Client) Trials(ctx context.Context) (out []remit.TrialView, err error) {
+	return out, c.get(ctx, "/policy/trials", &out)
+}
+
+// Trial is what a trial showed, as the entry of the log has it.
+func (c *Client) Trial(ctx context.Context, entry remit.EntryIndex) (a remit.TryAnswer, err error) {
+	return a, c.get(ctx, fmt.Sprintf("/policy/trials/%d", entry), &a)
+}
+
 // ConfirmClock says that the server's clock is right after it jumped.
 func (c *Client) ConfirmClock(ctx context.Context) error {
 	return c.post(ctx, "/clock/confirm", nil, nil)

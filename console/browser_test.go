@@ -66,9 +66,9 @@ func TestEveryPageIsFitToBeSeen(t *testing.T) {
 		check("signin")
 		h.enter(p, "ben")
 		for page, path := range map[string]string{"inbox": "/", "all": "/?show=all", "settled": "/?show=settled", "card": "/approvals/" + string(id), "met": "/approvals/" + string(used),
-			"tasks": "/tasks", "task": "/tasks/" + string(task.ID), "task-met": "/tasks/" + string(done.ID), "agents": "/agents", "agent": "/agents/coder",
+			"tasks": "/tasks", "task": "/tasks/" + string(task.ID), "task-met": "/tasks/" + string(done.ID), "agents": "/agents", "agent": "/agents/coder", "inventory": "/inventory", "rightsize": "/agents/coder/rightsize", "unused": "/inventory?unused=30&owner=-",
 			"leases": "/leases", "log": "/log", "search": "/log?q=access.opened+" + string(task.ID), "entry": "/log/5", "decision": "/log/" + fmt.Sprint(h.status(id).Decision), "policy": "/policy",
-			"gates": "/gates", "glass": "/break-glass", "channels": "/channels"} {
+			"gates": "/gates", "glass": "/break-glass", "channels": "/channels", "evidence": "/evidence", "evidence-nhi": "/evidence?framework=owasp-nhi-2025&days=7", "paths": "/paths?to=repo", "reach": "/paths/reach?node=agent:coder", "cut": "/paths/cut?to=repo", "reviews-none": "/reviews", "campaigns-none": "/reviews?show=campaigns", "reviews-ended-none": "/reviews?show=ended"} {
 			p.Go(h.URL + "/console" + path)
 			if page == "card" {
 				p.Shot("card-"+name+"-top", false)

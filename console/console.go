@@ -50,6 +50,8 @@ type Config struct {
 	Slog *slog.Logger     // discards
 	// Suggest drafts a rule from what was approved at least so often, to hold until then; nil: the console drafts none.
 	Suggest func(files []remit.PolicyFile, gates []remit.GateView, least int, until time.Time) Suggestion
+	// Narrower gives the patch of declarations in force that gives agents what is proposed; nil: the console gives none.
+	Narrower func(remit.Declarations, []remit.AgentFit) (string, error)
 }
 
 // Console serves the pages. Make one with New.
@@ -83,7 +85,7 @@ func New(c Config) *Console {
 		funcs[name] = f
 	}
 	layout := template.Must(template.Must(template.New("layout").Funcs(funcs).Parse(card.Body)).ParseFS(pageFiles, "pages/layout.html"))
-	for _, name := range []string{"inbox", "card", "tasks", "task", "agents", "agent", "leases", "log", "entry", "policy", "gates", "suggestion", "glass", "channels", "keys", "invitation", "device", "signin", "handover", "problem", "again"} {
+	for _, name := range []string{"inbox", "card", "tasks", "task", "agents", "agent", "leases", "agents-inventory", "agents-rightsize", "log", "entry", "policy", "gates", "suggestion", "glass", "channels", "evidence", "paths", "reach", "cut", "reviews", "run", "keys", "invitation", "device", "signin", "handover", "problem", "again"} {
 		k.pages[name] = template.Must(template.Must(layout.Clone()).ParseFS(pageFiles, "pages/"+name+".html"))
 	}
 	for path, f := range k.files {
@@ -114,33 +116,43 @@ func (f file) serve(w http.ResponseWriter, _ *http.Request) {
 
 func (k *Console) routes() map[string]func(*visit) error {
 	return map[string]func(*visit) error{
-		"GET " + Base + "/{$}":                    inboxPage,
-		"GET " + Base + "/approvals/{id}":         cardPage,
-		"GET " + Base + "/tasks":                  tasksPage,
-		"GET " + Base + "/tasks/{id}":             taskPage,
-		"GET " + Base + "/agents":                 agentsPage,
-		"GET " + Base + "/agents/{name}":          agentPage,
-		"POST " + Base + "/agents/{name}/{what}":  changeAgent,
-		"GET " + Base + "/leases":                 leasesPage,
-		"GET " + Base + "/log":                    logPage,
-		"GET " + Base + "/log/{entry}":            entryPage,
-		"GET " + Base + "/policy":                 policyPage,
-		"POST " + Base + "/policy/observe":        observePolicy,
-		"GET " + Base + "/gates":                  gatesPage,
-		"GET " + Base + "/gates/suggestion":       suggestionPage,
-		"GET " + Base + "/break-glass":            glassPage,
-		"GET " + Base + "/channels":               channelsPage,
-		"POST " + Base + "/channels/{name}/retry": retryChannel,
-		"GET " + Base + "/keys":                   keysPage,
-		"POST " + Base + "/keys/remove":           removeKey,
-		"GET " + Base + "/invitation":             invitationPage,
-		"GET " + Base + "/device":                 devicePage,
-		"POST " + Base + "/device":                answerDevice,
-		"GET " + Base + "/sign-in":                signInPage,
-		"GET " + Base + "/hand-over":              handOverPage,
-		"POST " + Base + "/sign-out":              signOut,
-		"GET " + Base + "/events":                 events,
-		Base + "/":                                func(*visit) error { return remit.Errorf(remit.NotFound, "there is no such page") },
+		"GET " + Base + "/{$}":                            inboxPage,
+		"GET " + Base + "/approvals/{id}":                 cardPage,
+		"GET " + Base + "/tasks":                          tasksPage,
+		"GET " + Base + "/tasks/{id}":                     taskPage,
+		"GET " + Base + "/agents":                         agentsPage,
+		"GET " + Base + "/agents/{name}":                  agentPage,
+		"GET " + Base + "/agents/{name}/rightsize":        rightsizePage,
+		"POST " + Base + "/agents/{name}/{what}":          changeAgent,
+		"GET " + Base + "/leases":                         leasesPage,
+		"GET " + Base + "/inventory":                      inventoryPage,
+		"GET " + Base + "/log":                            logPage,
+		"GET " + Base + "/log/{entry}":                    entryPage,
+		"GET " + Base + "/policy":                         policyPage,
+		"POST " + Base + "/policy/observe":                observePolicy,
+		"GET " + Base + "/gates":                          gatesPage,
+		"GET " + Base + "/gates/suggestion":               suggestionPage,
+		"GET " + Base + "/break-glass":                    glassPage,
+		"GET " + Base + "/reviews":                        reviewsPage,
+		"GET " + Base + "/reviews/runs/{id}":              runPage,
+		"POST " + Base + "/reviews/items/{id}/regrant":    regrant,
+		"POST " + Base + "/reviews/campaigns/{name}/open": openCampaign,
+		"GET " + Base + "/channels":                       channelsPage,
+		"POST " + Base + "/channels/{name}/retry":         retryChannel,
+		"GET " + Base + "/evidence":                       evidencePage,
+		"GET " + Base + "/paths":                          pathsPage,
+		"GET " + Base + "/paths/reach":                    reachPage,
+		"GET " + Base + "/paths/cut":                      cutPage,
+		"GET " + Base + "/keys":                           keysPage,
+		"POST " + Base + "/keys/remove":                   removeKey,
+		"GET " + Base + "/invitation":                     invitationPage,
+		"GET " + Base + "/device":                         devicePage,
+		"POST " + Base + "/device":                        answerDevice,
+		"GET " + Base + "/sign-in":                        signInPage,
+		"GET " + Base + "/hand-over":                      handOverPage,
+		"POST " + Base + "/sign-out":                      signOut,
+		"GET " + Base + "/events":                         events,
+		Base + "/":                                        func(*visit) error { return remit.Errorf(remit.NotFound, "there is no such page") },
 	}
 }
 
@@ -315,11 +327,11 @@ type view struct {
 }
 
 // parts are the parts of the console that pages of another name lie in.
-var parts = map[string]string{"card": "inbox", "entry": "log", "gates": "policy", "suggestion": "policy", "glass": "policy", "channels": "policy"}
+var parts = map[string]string{"card": "inbox", "entry": "log", "gates": "policy", "suggestion": "policy", "glass": "policy", "channels": "policy", "evidence": "policy", "paths": "policy", "reach": "policy", "cut": "policy", "run": "reviews"}
 
 // kinds are the entries that change a page. The inbox waits for what changes what waits and who may decide, so that the
 // work of agents does not have it made anew all the time.
-var kinds = map[string]string{"inbox": "access.opened access.moved vote. break-glass. group person. key. agent. task.ended attempt. payloads. log."}
+var kinds = map[string]string{"inbox": "access.opened access.moved vote. break-glass. group person. key. agent. task.ended attempt. payloads. log.", "reviews": "review. campaign. agent. reviews.", "run": "review. campaign."}
 
 // show renders a page.
 func (v *visit) show(status int, name, title string, page any) error {

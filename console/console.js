@@ -235,6 +235,42 @@
     document.querySelector("#votes")?.scrollIntoView({ block: "nearest" });
   }
 
+  // certified is the line by which an answer to an item is signed, after checking that its fixed part has the digest that the
+  // item names, and that what a person can read here is what it binds.
+  async function certified(article, answer) {
+    const { item, shown, fixed: text } = article.dataset;
+    const is = hex(await digest("SHA-256", utf8(`remit review item v1\n${text}`)));
+    if (is !== shown) throw new Error(`the fixed part of ${item} has the digest ${is}; nothing was signed`);
+    const { Origin: origin, Item: fixed } = JSON.parse(text);
+    const all = (list) => (list ?? []).join(", ");
+    const scope = fixed.Scope ?? {};
+    const binds = { Agent: fixed.Agent, Function: fixed.Function ?? "", Uses: String(fixed.Evidence.uses), Advice: fixed.Advice,
+      Actions: all(scope.actions), Resources: all(scope.resources), Refs: all(scope.refs), Paths: all(scope.paths) };
+    for (const e of article.querySelectorAll("[data-bind]")) {
+      const name = e.dataset.bind;
+      if (e.textContent !== binds[name]) throw new Error(`${item} shows the ${name} “${e.textContent}” and binds “${binds[name]}”; nothing was signed`);
+    }
+    if (fixed.ID !== item) throw new Error(`${item} binds another item; nothing was signed`);
+    return { origin, line: `${item} ${answer} ${shown}\n` };
+  }
+
+  // certify signs answers to items with one touch: of one article as a button says, or of each as it is recommended.
+  async function certify(button) {
+    const one = button.closest("[data-item]");
+    const articles = one ? [one] : Array.from(document.querySelectorAll("[data-item][data-may]")).slice(0, 200);
+    const said = [];
+    for (const a of articles) said.push(await certified(a, one ? button.dataset.answer : a.dataset.advice));
+    const origins = new Set(said.map((s) => s.origin));
+    if (origins.size !== 1) throw new Error("the items are of several logs; nothing was signed");
+    const text = utf8(`remit review v1\norigin: ${said[0].origin}\n${said.map((s) => s.line).join("")}`);
+    say("Touch your passkey …");
+    const credential = await ask(await toSign("review@remit", text), 120000);
+    const { items } = await post("/review-items/answers", { statement: base64(text), credential });
+    const fooled = items.filter((i) => i.answered?.canary).map((i) => `${i.id}: the agent never had this. It was there to see whether somebody looks.`);
+    say([...items.map((i) => `${i.id} is ${i.status}.`).slice(0, 5), ...(items.length > 5 ? [`${items.length} items were answered.`] : []), ...fooled].join(" "), fooled.length > 0);
+    await refresh();
+  }
+
   // verify checks a receipt (C2SP tlog-proof): the signature on the log's head, and the path from the entry to its root.
   async function verify(button) {
     const out = byId("verified");
@@ -407,6 +443,7 @@
     const b = e.target.closest("button");
     if (!b) return;
     if (b.dataset.vote) run(b, () => vote(b));
+    else if (b.dataset.answer || "recommended" in b.dataset) run(b, () => certify(b));
     else if (b.id === "enrol") run(b, () => enrol(b));
     else if (b.id === "passkey") run(b, () => signIn(b));
     else if (b.id === "take") run(b, () => takeOver(b));

@@ -103,7 +103,7 @@ func TestAnotherSiteDoesNothingWithAPersonsCookie(t *testing.T) {
 	}
 	for what, c := range map[string]struct{ path, body, says string }{
 		"to retire without its name": {"retire", form, "write its name"},
-		"to do what there is not":    {"promote", form, "suspended, resumed and retired"},
+		"to do what there is not":    {"promote", form, "suspended, resumed, revived and retired"},
 	} {
 		if resp, body := h.do("POST", "/console/agents/coder/"+c.path, c.body, "Cookie", "__Host-remit="+cookie); resp.StatusCode < 400 || !strings.Contains(body, c.says) {
 			t.Errorf("%s: %d %s", what, resp.StatusCode, body)

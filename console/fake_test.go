@@ -106,7 +106,7 @@ func TestPagesOfWhatGoesWrongSayWhatToDo(t *testing.T) {
 	now := time.Now().UTC()
 	step := []remit.Step{{Action: "source.push", Resource: "repo:forge/payments"}}
 	answers := map[string]any{
-		"/session": remit.Session{Person: "p-1", Name: "ada", Admin: true}, "/log/checkpoint": remit.LogHead{Size: 90}, "/policy": remit.PolicyView{},
+		"/session": remit.Session{Person: "p-1", Name: "ada", Admin: true}, "/log/checkpoint": remit.LogHead{Size: 90}, "/policy": remit.PolicyView{}, "/policy/trials": []remit.TrialView{},
 		"/inbox": remit.Inbox{Rows: []remit.InboxRow{}, Size: 90}, "/log/entries": remit.LogEntry{Entry: 90, Leaf: json.RawMessage(`{"kind":"genesis"}`)},
 		"/gates": []remit.GateView{{Rules: []string{"protected"}, Action: "source.push", Resource: "repo:forge/payments", Requests: 41, Approved: 40, Denied: 1, Timed: 40, Quick: 39, Median: "3s",
 			Rubber: "40 of 41 were approved, 39 within ten seconds", Routine: []remit.Repeat{{Agent: "coder", Steps: step, Refs: []string{"refs/heads/remit/TASK"}, Approved: 40, Requests: []remit.ID{"A-80", "A-70"}}}}},

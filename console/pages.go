@@ -22,9 +22,10 @@ import (
 // funcs are what the templates of pages call besides those of cards.
 func (k *Console) funcs() template.FuncMap {
 	return template.FuncMap{
-		"base": func() string { return Base },
-		"in":   func(t time.Time) string { return until(t.Sub(k.cfg.Now())) },
-		"ago":  func(t time.Time) string { return since(k.cfg.Now().Sub(t)) },
+		"base":      func() string { return Base },
+		"in":        func(t time.Time) string { return until(t.Sub(k.cfg.Now())) },
+		"ago":       func(t time.Time) string { return since(k.cfg.Now().Sub(t)) },
+		"notjudged": notJudged,
 		"steps": func(list []remit.Step) string {
 			var out []string
 			for _, s := range list {
@@ -32,17 +33,30 @@ func (k *Console) funcs() template.FuncMap {
 			}
 			return strings.Join(out, "; ")
 		},
-		"words":    words,
-		"scoped":   scoped,
-		"gate":     gateWords,
-		"sentence": sentence,
-		"clip":     clip,
-		"clock":    func(t time.Time) string { return t.UTC().Format("2 Jan 15:04:05") },
+		"words":       words,
+		"visibletext": remit.VisibleText,
+		"scoped":      scoped,
+		"gate":        gateWords,
+		"sentence":    sentence,
+		"clip":        clip,
+		"clock":       func(t time.Time) string { return t.UTC().Format("2 Jan 15:04:05") },
 		"receipt": func(i remit.EntryIndex) string {
 			return (&visit{Console: k}).api("/log/receipts/" + strconv.FormatUint(uint64(i), 10))
 		},
 		"leasereceipt": func(id remit.ID) string {
 			return (&visit{Console: k}).api("/leases/" + url.PathEscape(string(id)) + "/receipt")
+		},
+		"lines":  lines,
+		"usesOf": usesOf,
+		"cause":  causeOf,
+		"minus":  func(a, b int) int { return a - b },
+		"item": func(noKey bool, csrf string, i remit.ItemView) itemCard {
+			return itemCard{i, noKey, csrf}
+		},
+		"plus":  func(a, b int) int { return a + b },
+		"times": func(a, b int) int { return a * b },
+		"pathform": func(path, from, to string) struct{ Path, From, To string } {
+			return struct{ Path, From, To string }{path, from, to}
 		},
 		"tab": func(v view, here, path, name string) tab { return tab{path, name, strings.HasPrefix(v.Here, here)} },
 	}
@@ -362,16 +376,20 @@ func changeAgent(v *visit) error {
 		return err
 	}
 	name, what := v.r.PathValue("name"), v.r.PathValue("what")
-	if what != "suspend" && what != "resume" && what != "retire" {
-		return remit.Errorf(remit.NotFound, "an agent can be suspended, resumed and retired here")
+	if what != "suspend" && what != "resume" && what != "retire" && what != "revive" {
+		return remit.Errorf(remit.NotFound, "an agent can be suspended, resumed, revived and retired here")
 	}
 	if what == "retire" && v.r.PostFormValue("name") != name {
 		return remit.Errorf(remit.BadRequest, "to retire %s for good, write its name into the form", card.Visible(name))
 	}
+	v.back = Base + "/agents/" + url.PathEscape(name)
+	if what == "revive" {
+		return v.comesBack("/agents/"+url.PathEscape(name)+"/revive", v.back)
+	}
 	if err := v.post("/agents/"+url.PathEscape(name)+"/"+what, struct{}{}, nil); err != nil {
 		return err
 	}
-	http.Redirect(v.w, v.r, Base+"/agents/"+url.PathEscape(name), http.StatusSeeOther)
+	http.Redirect(v.w, v.r, v.back, http.StatusSeeOther)
 	return nil
 }
 
@@ -508,53 +526,4 @@ func entryPage(v *visit) error {
 		}
 	}
 	return v.show(http.StatusOK, "entry", "Entry "+strconv.FormatUint(n, 10), p)
-}
-
-type policyView struct {
-	remit.PolicyView
-	Days       int
-	File, Text string // that was tried
-	Result     *remit.TryAnswer
-}
-
-func policyPage(v *visit) error {
-	if err := v.signedIn(); err != nil {
-		return err
-	}
-	p := policyView{Days: 7}
-	if err := v.get("/policy", &p.PolicyView); err != nil {
-		return err
-	}
-	return v.show(http.StatusOK, "policy", "Policy", p)
-}
-
-// observePolicy judges the last days again under a bundle: that in force, to see what its rules on trial would have
-// said, or with one file written anew or another.
-func observePolicy(v *visit) error {
-	if err := v.signedIn(); err != nil {
-		return err
-	}
-	days, err := strconv.Atoi(v.r.PostFormValue("days"))
-	if err != nil || days < 1 || days > 90 {
-		return remit.Errorf(remit.BadRequest, "days is a number from 1 to 90")
-	}
-	p := policyView{Days: days, Result: new(remit.TryAnswer)}
-	if err := v.get("/policy", &p.PolicyView); err != nil {
-		return err
-	}
-	files := slices.Clone(p.Files)
-	if name, text := v.r.PostFormValue("file"), v.r.PostFormValue("text"); strings.TrimSpace(text) != "" {
-		i := slices.IndexFunc(files, func(f remit.PolicyFile) bool { return f.Name == name })
-		if i < 0 {
-			files = append(files, remit.PolicyFile{Name: name})
-			i = len(files) - 1
-		}
-		files[i].Text = strings.ReplaceAll(text, "\r\n", "\n")
-		p.File, p.Text = name, files[i].Text
-	}
-	err = v.post("/policy/try", remit.TryRequest{Files: files, Since: v.cfg.Now().Add(-time.Duration(days) * 24 * time.Hour)}, p.Result)
-	if err != nil {
-		return err
-	}
-	return v.show(http.StatusOK, "policy", "Policy", p)
 }

@@ -74,6 +74,8 @@ func check(r *reader) {
 	c.told()
 	c.asks()
 	c.glass()
+	c.reviews()
+	c.activations()
 	for i := range r.set.Detections {
 		c.oneOf(fmt.Sprintf("detections[%d].name", i), r.set.Detections[i].Name, remit.DetectionNames()...)
 	}
@@ -377,6 +379,11 @@ func (c *checker) upstream(at string, u *remit.Upstream) {
 	}
 	if u.Kind != remit.KindOIDC && (u.Claims != "" || u.Audience != "") {
 		c.wrong(at, "claims and audience are for kind: oidc only")
+	}
+	if u.Forge != "" && u.Kind != remit.KindHTTP {
+		c.wrong(at+".forge", "it is for kind: http only")
+	} else if u.Forge != "" {
+		c.oneOf(at+".forge", u.Forge, "github")
 	}
 	switch u.Kind {
 	case remit.KindLocal:

@@ -329,8 +329,8 @@ func TestDirectories(t *testing.T) {
 		{"a name in two files", fstest.MapFS{"1.yaml": {Data: []byte("people:\n- {name: ada, keys: [" + pub(1) + "]}\n")}, "2.yaml": {Data: []byte("people:\n- name: ada\n  keys: [" + pub(2) + "]\n")}},
 			`2.yaml:2: people[1].name: "ada" is declared already, at 1.yaml:2; a name is declared once`},
 		{"several errors", fstest.MapFS{"1.yaml": {Data: []byte("x: 1\ny: 2\n")}, "2.yaml": {Data: []byte("\t")}},
-			"1.yaml:1: unknown member \"x\"; there are people, groups, agents, upstreams, repositories, environments, secrets, tools, boundaries, detections, break_glass, notify, escalations\n" +
-				"1.yaml:2: unknown member \"y\"; there are people, groups, agents, upstreams, repositories, environments, secrets, tools, boundaries, detections, break_glass, notify, escalations\n" +
+			"1.yaml:1: unknown member \"x\"; there are people, groups, agents, upstreams, repositories, environments, secrets, tools, boundaries, detections, break_glass, activation, notify, escalations, campaigns, reviews\n" +
+				"1.yaml:2: unknown member \"y\"; there are people, groups, agents, upstreams, repositories, environments, secrets, tools, boundaries, detections, break_glass, activation, notify, escalations, campaigns, reviews\n" +
 				`2.yaml:1: a tab; YAML is indented with spaces (write \t within double quotes)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -415,6 +415,14 @@ func anySet(t *rapid.T) *remit.Declarations {
 	for _, n := range rapid.SliceOfNDistinct(segment, 0, 2, rapid.ID).Draw(t, "environments") {
 		s.Environments = append(s.Environments, remit.Environment{Name: n, Tier: "staging", Approvers: needs()})
 		s.Boundaries = append(s.Boundaries, remit.Boundary{Name: fmt.Sprint("b", len(s.Boundaries)), Seal: patterns("secret:"), Functions: rapid.SliceOfN(function, 1, 9).Draw(t, "functions")})
+	}
+	for _, of := range []string{"declarations", "policy"} {
+		a := remit.Activation{Name: of, TriedWithinHours: rapid.IntRange(1, 720).Draw(t, "within"), OverHours: rapid.IntRange(0, 500).Draw(t, "over")}
+		if rapid.Bool().Draw(t, "bound") {
+			most := rapid.IntRange(0, 50).Draw(t, "questions")
+			a.MaxMoreQuestions = &most
+		}
+		s.Activation = append(s.Activation, a)
 	}
 	for _, n := range rapid.SliceOfNDistinct(rapid.SampledFrom(remit.DetectionNames()), 0, 2, rapid.ID).Draw(t, "detections") {
 		s.Detections = append(s.Detections, remit.Detection{Name: n, Suspend: rapid.Bool().Draw(t, "suspend")})

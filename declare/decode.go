@@ -73,6 +73,15 @@ func (d *decoder) top(n ast.Node) {
 		if _, seen := d.pos.places[name]; !seen {
 			d.pos.places[name] = place{d.file, d.line(kv.Key)}
 		}
+		if f := set.Field(known[i].index); f.Kind() == reflect.Pointer { // a record, and there is one
+			if first := d.pos.places[name]; !f.IsNil() {
+				d.failAt(name, kv.Key, "%s is declared already, at %s:%d; it is declared once", name, first.file, first.line)
+				continue
+			}
+			d.value(name, kv.Value, f)
+			d.pos.places[name] = place{d.file, d.line(kv.Key)}
+			continue
+		}
 		d.list(name, kv.Value, set.Field(known[i].index), true)
 	}
 }
@@ -122,10 +131,15 @@ func (d *decoder) value(at string, n ast.Node, v reflect.Value) {
 		d.list(at, n, v, false)
 	case reflect.Map:
 		d.variables(at, n, v)
-	case reflect.Pointer: // a record, or effects: absent, none, or a list
+	case reflect.Pointer: // a record, a number that may be absent, or effects: absent, none, or a list
 		list := reflect.New(v.Type().Elem())
 		if list.Elem().Kind() == reflect.Struct {
 			d.record(at, n, list.Elem())
+			v.Set(list)
+			return
+		}
+		if list.Elem().Kind() == reflect.Int {
+			d.value(at, n, list.Elem())
 			v.Set(list)
 			return
 		}
@@ -231,6 +245,7 @@ func (d *decoder) unique(kind, at, name string) {
 	first, taken := d.first[kind+"\x00"+name]
 	if !taken {
 		d.first[kind+"\x00"+name] = at
+		d.pos.records[kind+"\x00"+name] = d.pos.places[at]
 		return
 	}
 	if name != "" { // which is an error of its own
@@ -257,9 +272,9 @@ func (d *decoder) record(at string, n ast.Node, v reflect.Value) {
 		switch {
 		case i >= 0:
 			written[name] = true
-			d.value(at+"."+name, kv.Value, v.Field(known[i].index))
+			d.value(below(at, name), kv.Value, v.Field(known[i].index))
 			// The line of a member is that of its name; a list or a text may begin below it.
-			d.pos.places[at+"."+name] = place{d.file, d.line(kv.Key)}
+			d.pos.places[below(at, name)] = place{d.file, d.line(kv.Key)}
 		case isSource:
 			d.failAt(at, kv.Key, "unknown member %q; a source has from, name, argv and user. A credential is never written in a declaration", name)
 		default:
@@ -267,7 +282,7 @@ func (d *decoder) record(at string, n ast.Node, v reflect.Value) {
 		}
 	}
 	for _, m := range known {
-		path := at + "." + m.name
+		path := below(at, m.name)
 		switch {
 		case !m.required:
 		case !written[m.name] && m.name == "effects":
@@ -278,6 +293,14 @@ func (d *decoder) record(at string, n ast.Node, v reflect.Value) {
 			d.wrong(path, "empty; it needs a value")
 		}
 	}
+}
+
+// below is the path of a member; at is empty for the document itself.
+func below(at, name string) string {
+	if at == "" {
+		return name
+	}
+	return at + "." + name
 }
 
 func empty(v reflect.Value) bool {

@@ -68,7 +68,10 @@ type place struct {
 }
 
 // Positions knows where each member of a set of declarations was written.
-type Positions struct{ places map[string]place }
+type Positions struct {
+	places  map[string]place
+	records map[string]place // by list and name
+}
 
 // Locate finds the place of a path such as agents[2].owner, or, where the member was not written, of the nearest one
 // that holds it. So an error that a server gives as remit.DeclarationError is shown with its file and line.
@@ -85,11 +88,20 @@ func (p *Positions) Locate(at string) (file string, line int, ok bool) {
 	return "", 0, false
 }
 
+// Find is where the record of a name stands in a list, such as agents.
+func (p *Positions) Find(list, name string) (file string, line int, ok bool) {
+	if p == nil || list == "" {
+		return "", 0, false
+	}
+	pl, ok := p.records[list+"\x00"+name]
+	return pl.file, pl.line, ok
+}
+
 // Read reads the declarations in the root of dir: every file *.yaml and *.yml, in the order of their names, as one set,
 // and the Rego modules policy/*.rego. The error is of type Errors, except where dir itself cannot be read; Positions are
 // never nil.
 func Read(dir fs.FS) (*remit.Declarations, *Positions, error) {
-	r := &reader{pos: &Positions{places: map[string]place{}}, first: map[string]string{}}
+	r := &reader{pos: &Positions{places: map[string]place{}, records: map[string]place{}}, first: map[string]string{}}
 	entries, err := fs.ReadDir(dir, ".")
 	if err != nil {
 		return nil, r.pos, fmt.Errorf("reading the declarations: %w", err)
@@ -113,12 +125,17 @@ func Read(dir fs.FS) (*remit.Declarations, *Positions, error) {
 		check(r)
 	}
 	if len(r.errs) > 0 {
-		slices.SortStableFunc(r.errs, func(a, b *Error) int {
-			return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
-		})
-		return nil, r.pos, r.errs
+		return nil, r.pos, r.sorted()
 	}
 	return &r.set, r.pos, nil
+}
+
+// sorted is all that is wrong, by file and line.
+func (r *reader) sorted() Errors {
+	slices.SortStableFunc(r.errs, func(a, b *Error) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	return r.errs
 }
 
 type reader struct {
@@ -205,10 +222,18 @@ func (r *reader) policy(dir fs.FS) {
 }
 
 func (r *reader) file(name, text string) {
+	if body := r.document(name, text); body != nil {
+		d := decoder{reader: r, file: name}
+		d.top(body)
+	}
+}
+
+// document is what the one document of a file says; nil where it says nothing, or is not what is wanted.
+func (r *reader) document(name, text string) ast.Node {
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	if line, sentence := plain(text); sentence != "" {
 		r.fail("", place{name, line}, "%s", sentence)
-		return
+		return nil
 	}
 	doc, err := parse(text)
 	if err != nil {
@@ -218,7 +243,7 @@ func (r *reader) file(name, text string) {
 			line, sentence = syntax.Token.Position.Line, "not YAML: "+syntax.Message
 		}
 		r.fail("", place{name, line}, "%s", sentence)
-		return
+		return nil
 	}
 	switch {
 	case len(doc.Docs) > 1:
@@ -228,11 +253,11 @@ func (r *reader) file(name, text string) {
 			line = second.Start.Position.Line
 		}
 		r.fail("", place{name, line}, "one file is one document; remove %q and what stands before or after it, or write two files", "---")
+		return nil
 	case len(doc.Docs) == 0 || doc.Docs[0].Body == nil: // comments only
-	default:
-		d := decoder{reader: r, file: name}
-		d.top(doc.Docs[0].Body)
+		return nil
 	}
+	return doc.Docs[0].Body
 }
 
 // parse is the parser with what it may not be asked: its faults are errors.

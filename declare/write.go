@@ -26,8 +26,10 @@ var files = []struct {
 	{"tools.yaml", []string{"tools"}},
 	{"boundaries.yaml", []string{"boundaries"}},
 	{"detections.yaml", []string{"detections"}},
+	{"activation.yaml", []string{"activation"}},
 	{"break-glass.yaml", []string{"break_glass"}},
 	{"notify.yaml", []string{"notify", "escalations"}},
+	{"reviews.yaml", []string{"campaigns", "reviews"}},
 }
 
 // Write is the files, by name, that Read reads back as an equal set. An empty set is a file that says so.
@@ -38,12 +40,12 @@ func Write(set *remit.Declarations) map[string][]byte {
 		var b bytes.Buffer
 		for _, m := range members(v.Type()) {
 			for _, name := range f.members {
-				if list := v.Field(m.index); m.name == name && list.Len() > 0 {
+				if f := v.Field(m.index); m.name == name && !f.IsZero() {
 					if b.Len() > 0 {
 						b.WriteByte('\n')
 					}
-					b.WriteString(name + ":\n")
-					writeRecords(&b, list, "  ")
+					b.WriteString(name + ":")
+					writeTop(&b, f)
 				}
 			}
 		}
@@ -58,6 +60,20 @@ func Write(set *remit.Declarations) map[string][]byte {
 		out[path.Join("policy", p.Name)] = []byte(p.Text)
 	}
 	return out
+}
+
+// writeTop writes a list of records, or the one record of its kind.
+func writeTop(b *bytes.Buffer, f reflect.Value) {
+	switch {
+	case f.Kind() == reflect.Slice:
+		b.WriteByte('\n')
+		writeRecords(b, f, "  ")
+	case f.Elem().IsZero():
+		b.WriteString(" {}\n")
+	default:
+		b.WriteByte('\n')
+		writeMembers(b, f.Elem(), "  ")
+	}
 }
 
 // writeRecords writes a list of structs, each with its first member after the dash.

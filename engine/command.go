@@ -78,7 +78,11 @@ func readBlob(ctx context.Context, blobs ledger.Blobs, d remit.Digest) ([]byte, 
 }
 
 func decodeCommand(body []byte, blob func(remit.Digest) ([]byte, error)) (authority.Command, error) {
-	for _, d := range Attached(body) {
+	var blobs []remit.Digest
+	if !bytes.HasPrefix(body, []byte(`{"command":`)) { // what stands for a blob has no such member
+		blobs = Attached(body)
+	}
+	for _, d := range blobs {
 		b, err := blob(d)
 		if err != nil {
 			return nil, fmt.Errorf("the command's blob %s: %w", d, err)

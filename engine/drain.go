@@ -29,7 +29,8 @@ func (e *Engine) Draining() bool { return e.draining.Load() }
 func begins(c authority.Command) bool {
 	switch c.(type) {
 	case *authority.Authorize, *authority.Redeem, *authority.CreateTask, *authority.StartInstance, *authority.StartJob,
-		*authority.ApplySet, *authority.AbandonLease, *authority.ErasePayloads, *authority.StoreSecret:
+		*authority.ApplySet, *authority.AbandonLease, *authority.ErasePayloads, *authority.StoreSecret,
+		*authority.OpenRun, *authority.Regrant, *authority.ReviveAgent:
 		return true
 	}
 	return false

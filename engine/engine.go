@@ -75,6 +75,7 @@ type Engine struct {
 	kills   kills
 	repeats repeats
 	clock   clockGuard
+	reviews reviews
 
 	apply func(*authority.State, int64, remit.Event) error // authority.Apply; tests make it fail
 }

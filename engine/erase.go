@@ -154,6 +154,8 @@ func payloadsOf(e remit.Event) []remit.Digest {
 		return []remit.Digest{e.Receipt}
 	case *remit.LeaseMoved:
 		return []remit.Digest{e.Receipt}
+	case *remit.UpstreamScanned:
+		return e.Report
 	case *remit.PersonDeclared:
 		return []remit.Digest{e.Name}
 	case *remit.AgentDeclared:

@@ -210,7 +210,7 @@ func TestAnErasureTakesAllThatATaskSaidAndNothingElse(t *testing.T) {
 	if err != nil || explained[w.pushed.Entry].Derived || explained[w.pushed.Entry].Command != nil {
 		t.Errorf("what is gone is explained: %+v %v", explained[w.pushed.Entry], err)
 	}
-	tried, err := c.Engine.Try(t.Context(), world.Nothing, time.Time{})
+	tried, err := c.Engine.Try(t.Context(), engine.Trial{Policy: world.Nothing})
 	if err != nil || tried.Judged != 0 {
 		t.Errorf("what is gone is judged again: %+v %v", tried, err)
 	}
@@ -346,7 +346,7 @@ func TestWhatCannotBeReadIsNotTakenForErased(t *testing.T) {
 	if _, err := e.Explain(t.Context(), w.pushed.Entry); !errors.Is(err, errSick) {
 		t.Errorf("a command cannot be read, and is explained as erased: %v", err)
 	}
-	if _, err := e.Try(t.Context(), world.Nothing, time.Time{}); !errors.Is(err, errSick) {
+	if _, err := e.Try(t.Context(), engine.Trial{Policy: world.Nothing}); !errors.Is(err, errSick) {
 		t.Errorf("a command cannot be read, and is left out: %v", err)
 	}
 }

@@ -150,7 +150,7 @@ func (e *Engine) sweep(leaves []ledger.Leaf) {
 	for _, leaf := range leaves {
 		switch leaf.Event.(type) {
 		case *remit.TaskEnded, *remit.InstanceEnded, *remit.AgentChanged, *remit.PersonKilled, *remit.Removed,
-			*remit.AgentDeclared, *remit.PersonDeclared, *remit.PlanWithdrawn:
+			*remit.AgentDeclared, *remit.PersonDeclared, *remit.PlanWithdrawn, *remit.ReviewRemoved:
 			e.end(e.committed, leaves[len(leaves)-1].At)
 			return
 		}

@@ -149,7 +149,7 @@ func TestWhatIsDerivedOfADiskThatFailsIsAnError(t *testing.T) {
 	if _, err := e.Explain(t.Context(), d.Entry); !errors.Is(err, errSick) {
 		t.Errorf("explain: %v", err)
 	}
-	if _, err := e.Try(t.Context(), world.Nothing, time.Time{}); !errors.Is(err, errSick) {
+	if _, err := e.Try(t.Context(), engine.Trial{Policy: world.Nothing}); !errors.Is(err, errSick) {
 		t.Errorf("try: %v", err)
 	}
 	if _, _, err := e.Entry(t.Context(), d.Entry); !errors.Is(err, errSick) {
@@ -436,7 +436,7 @@ func TestWhileTheClockIsInDoubtOnlyTakingAwayWorks(t *testing.T) {
 		&authority.Kill{}: true, &authority.EndInstance{}: true, &authority.EndTask{}: true, &authority.Record{}: true, &authority.CountDenials{}: true,
 		&authority.ConfirmClock{}: true, &authority.RecordFinding{}: true, &authority.Init{}: true,
 		&authority.ChangeAgent{To: remit.AgentSuspended}: true, &authority.ChangeAgent{To: remit.AgentRetired}: true, &authority.ChangeAgent{To: remit.AgentActive}: false,
-		&authority.ContainUpstream{}: true, &authority.ContainUpstream{Lift: true}: false,
+		&authority.ContainUpstream{}: true, &authority.ContainUpstream{Lift: true}: false, &authority.RecordScan{}: false,
 		&authority.MoveLease{To: remit.LeaseRevoking}: true, &authority.MoveLease{To: remit.LeaseRevoked}: true, &authority.MoveLease{To: remit.LeaseExpired}: true,
 		&authority.MoveLease{To: remit.LeaseQuarantined}: true, &authority.MoveLease{To: remit.LeaseActive}: false, &authority.MoveLease{To: remit.LeaseMinted}: false,
 		&authority.MoveLease{To: remit.LeaseAnchored}: false,

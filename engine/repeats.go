@@ -174,7 +174,7 @@ func (e *Engine) Tick(ctx context.Context) error {
 		}
 		_, err = e.Do(ctx, &authority.Tick{})
 	}
-	return err
+	return errors.Join(err, e.review(ctx, now))
 }
 
 // ticksAtOnce is how many commands of its own a Tick gives at most. What a large kill ended is over already: that it is

@@ -229,7 +229,7 @@ func TestTryShowsWhatAnotherPolicyWouldHaveDone(t *testing.T) {
 			Observed: []remit.Observation{{Rule: "on.trial", Verdict: remit.Hold, Text: "t"}}}
 	}}
 	before := encoded(c.Engine)
-	tried, err := c.Engine.Try(t.Context(), strict, since)
+	tried, err := c.Engine.Try(t.Context(), engine.Trial{Policy: strict, Since: since})
 	diffs, judged := tried.Differences, tried.Judged
 	if err != nil || judged != 3 || len(diffs) != 1 {
 		t.Fatalf("%d judged, %+v, %v", judged, diffs, err)
@@ -238,7 +238,7 @@ func TestTryShowsWhatAnotherPolicyWouldHaveDone(t *testing.T) {
 	if got.Entry != d.Entry || got.Was != remit.Allow || got.Would != remit.Deny || !slices.Equal(got.Rules, []string{"no.reading"}) || got.Agent != "canary" {
 		t.Fatalf("%+v", got)
 	}
-	tried, err = c.Engine.Try(t.Context(), strict, time.Time{})
+	tried, err = c.Engine.Try(t.Context(), engine.Trial{Policy: strict})
 	diffs, judged = tried.Differences, tried.Judged
 	if want := []remit.TryObserved{{Rule: "on.trial", Verdict: remit.Hold, Requests: 2}}; !slices.Equal(tried.Observed, want) {
 		t.Fatalf("%+v", tried.Observed)
@@ -246,7 +246,7 @@ func TestTryShowsWhatAnotherPolicyWouldHaveDone(t *testing.T) {
 	if err != nil || judged != 4 || len(diffs) != 2 || diffs[0].Entry != early.Entry {
 		t.Fatalf("%d judged, %+v, %v", judged, diffs, err)
 	}
-	if tried, err := c.Engine.Try(t.Context(), world.Nothing, time.Time{}); err != nil || len(tried.Differences) != 0 {
+	if tried, err := c.Engine.Try(t.Context(), engine.Trial{Policy: world.Nothing}); err != nil || len(tried.Differences) != 0 {
 		t.Fatalf("the policy in force differs from itself: %+v %v", diffs, err)
 	}
 	if !bytes.Equal(before, encoded(c.Engine)) {

@@ -110,12 +110,32 @@ func subject(e remit.Event) string {
 		return string(e.Access)
 	case *remit.AnswerKept:
 		return "answer"
+	case *remit.PolicyTried:
+		return e.Bundle.String()
+	case *remit.ActivationDeclared:
+		return e.Of
 	case *remit.BreakGlassDeclared:
 		return e.Name
 	case *remit.BreakGlassOpened:
 		return string(e.ID)
 	case *remit.BreakGlassReviewed:
 		return string(e.ID)
+	case *remit.CampaignDeclared:
+		return e.Name
+	case *remit.CampaignOpened:
+		return string(e.ID)
+	case *remit.CampaignClosed:
+		return string(e.ID)
+	case *remit.ReviewOpened:
+		return string(e.ID)
+	case *remit.ReviewAnswered:
+		return string(e.Item)
+	case *remit.ReviewRemoved:
+		return string(e.Item)
+	case *remit.ReviewVoid:
+		return string(e.Item)
+	case *remit.ReviewRegranted:
+		return string(e.Item)
 	case *remit.AccessMoved:
 		return string(e.Access)
 	case *remit.Redeemed:

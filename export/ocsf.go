@@ -187,6 +187,10 @@ func mapped(e remit.Event) (event, bool) {
 		return declared("notify", "channels", e.By), true
 	case *remit.DetectionDeclared:
 		return declared("detection", e.Name, e.By), true
+	case *remit.ActivationDeclared:
+		return declared("activation", e.Of, e.By), true
+	case *remit.PolicyTried:
+		return entity(other, "policy", e.Bundle.String(), "", by(e.By)).as("Try"), true
 	case *remit.BreakGlassDeclared:
 		return declared("break-glass", e.Name, e.By), true
 	case *remit.BreakGlassOpened:
@@ -197,6 +201,30 @@ func mapped(e remit.Event) (event, bool) {
 			v.severity = high
 		}
 		return v, true
+	case *remit.CampaignDeclared:
+		return declared("campaign", e.Name, e.By), true
+	case *remit.ReviewsDeclared:
+		return declared("reviews", "reviews", e.By), true
+	case *remit.CampaignOpened:
+		return entity(create, "campaign run", string(e.ID), e.Campaign, by(e.By)), true
+	case *remit.CampaignClosed:
+		return entity(update, "campaign run", string(e.ID), "", by("")).as("Close"), true
+	case *remit.ReviewOpened:
+		return entity(create, "review item", string(e.ID), e.Agent, by("")), true
+	case *remit.ReviewReminded:
+		return entity(update, "review items", "", "reminded", by("")).as("Remind"), true
+	case *remit.ReviewAnswered:
+		v := entity(update, "review item", string(e.Item), "", by(e.By)).as("Answer").with("status_detail", string(e.Answer))
+		if e.Canary && e.Answer == remit.Keep {
+			v.severity = medium // nobody looked
+		}
+		return v, true
+	case *remit.ReviewRemoved:
+		return entity(remove, "entitlement", string(e.Item), e.Agent, by(e.By)), true
+	case *remit.ReviewVoid:
+		return entity(update, "review item", string(e.Item), "", by("")).as("Void"), true
+	case *remit.ReviewRegranted:
+		return entity(create, "entitlement", string(e.Item), e.Agent, by(e.By)).grave(medium), true
 	case *remit.Removed:
 		return entity(remove, e.What, "", e.Name, by(e.By)), true
 	case *remit.Applied:
@@ -282,6 +310,13 @@ func mapped(e remit.Event) (event, bool) {
 			return entity(8, "upstream", "", e.Upstream, by(e.By)).grave(medium), true // Enable
 		}
 		return entity(9, "upstream", "", e.Upstream, by(e.By)).grave(high), true // Disable
+	case *remit.UpstreamScanned:
+		v := entity(read, "upstream", "", e.Upstream, by(e.By)).as("Scan")
+		v.members["status_detail"] = fmt.Sprintf("%d errors, %d warnings, %d notes, %d unseen", e.Errors, e.Warnings, e.Notes, e.Unseen)
+		if e.Errors > 0 {
+			v = v.grave(medium)
+		}
+		return v, true
 	case *remit.Found:
 		return finding(e), true
 	}

@@ -40,6 +40,7 @@ type Follower struct {
 	provenance provenance
 	stories    stories
 	gates      gates
+	inventory  inventory
 	names      names
 	erased     map[remit.Digest]remit.EntryIndex // payloads, by the entry that says so
 }
@@ -49,7 +50,7 @@ func New(log Log, l *slog.Logger) *Follower {
 	if l == nil {
 		l = slog.New(slog.DiscardHandler)
 	}
-	return &Follower{log: log, slog: l, provenance: newProvenance(), stories: newStories(), gates: newGates(), names: newNames(), erased: map[remit.Digest]remit.EntryIndex{}}
+	return &Follower{log: log, slog: l, provenance: newProvenance(), stories: newStories(), gates: newGates(), inventory: newInventory(), names: newNames(), erased: map[remit.Digest]remit.EntryIndex{}}
 }
 
 // Run follows the log until ctx ends, so that a look-up finds most of its work done. Nothing depends on it: a look-up
@@ -88,6 +89,7 @@ func (f *Follower) CatchUp(ctx context.Context) error {
 		}
 		f.stories.fold(e.Index, l)
 		f.gates.fold(l.At, l.Event)
+		f.inventory.fold(e.Index, l.At, l.Event)
 		if gone, ok := l.Event.(*remit.PayloadsErased); ok {
 			for _, d := range gone.Payloads {
 				f.erased[d] = e.Index

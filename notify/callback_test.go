@@ -17,7 +17,7 @@ func TestCallbacksGoWhereTheyAreDeclared(t *testing.T) {
 	h := newHouse(t)
 	h.secrets["s"] = newSecret()
 	secret := remit.Source{From: "file", Name: "s"}
-	o, err := notify.New(notify.Config{Org: "acme", Dir: t.TempDir(), Log: h, House: h, Reach: func(url, ca string, insecure bool) (http.RoundTripper, error) {
+	o, err := notify.New(notify.Config{Org: "acme", Dir: t.TempDir(), Log: h, House: h, Reviews: h, Reach: func(url, ca string, insecure bool) (http.RoundTripper, error) {
 		return git.NewRemote(git.RemoteConfig{URL: url, Insecure: insecure})
 	}, Link: func(remit.ID) string { return "" }})
 	if err != nil {

@@ -20,6 +20,12 @@ type item struct {
 	Opened *remit.BreakGlassOpened   `json:"opened,omitempty"`
 	Looked *remit.BreakGlassReviewed `json:"looked,omitempty"`
 	Glass  *Glass                    `json:"glass,omitempty"` // its review is due or overdue, as rung says
+	// of reviews of what agents may do
+	Run      *remit.CampaignOpened `json:"run,omitempty"`
+	Review   *remit.ReviewOpened   `json:"review,omitempty"`
+	Reminded *remit.ReviewReminded `json:"reminded,omitempty"`
+	Removed  *remit.ReviewRemoved  `json:"removed,omitempty"`
+	Idle     *remit.AgentChanged   `json:"idle,omitempty"`
 	// of what has to be tried again
 	Tries int       `json:"tries,omitempty"`
 	Since uint64    `json:"since,omitempty"` // messages that the channel had handed over when it was first tried
@@ -56,7 +62,7 @@ func itemOf(e Entry) (item, bool) {
 	case *remit.BreakGlassReviewed:
 		it.What, it.Looked = remit.TellGlass, x
 	default:
-		return it, false
+		return reviewItem(it, x)
 	}
 	return it, true
 }

@@ -50,6 +50,8 @@ type details struct {
 	Glass     remit.ID           `json:"break_glass,omitempty"`
 	Review    string             `json:"review,omitempty"` // of break-glass: due or overdue
 	Entries   []remit.EntryIndex `json:"entries,omitempty"`
+	Campaign  string             `json:"campaign,omitempty"`
+	Items     []remit.ID         `json:"items,omitempty"` // of reviews
 }
 
 func entry(i remit.EntryIndex) string { return strconv.FormatUint(uint64(i), 10) }
@@ -92,6 +94,8 @@ func (o *Outbox) message(ctx context.Context, c remit.Channel, it item) (message
 		m.ofMissing(it, o.cfg.House.Name(ctx, it.Glass.By))
 	case it.Debt != nil:
 		m.ofDebt(it.Debt)
+	default:
+		return m, m.ofReviews(ctx, it, o.cfg.Reviews, o.cfg.House)
 	}
 	return m, nil
 }

@@ -51,6 +51,12 @@ type House interface {
 	Secret(ctx context.Context, s remit.Source) (string, error)
 }
 
+// Reviews is what is reviewed of what agents may do.
+type Reviews interface {
+	// ReviewItem is an item as it is now, for nobody in particular.
+	ReviewItem(ctx context.Context, id remit.ID) (remit.ItemView, error)
+}
+
 // Declared is who is told of what, and the entry that says so.
 type Declared struct {
 	At          remit.EntryIndex
@@ -105,6 +111,8 @@ type Config struct {
 	Dir   string // in which the positions lie; made, 0700
 	Log   Log
 	House House
+	// Reviews is where items are looked up.
+	Reviews Reviews
 	// Reach makes an endpoint reachable: that one host, without proxies and redirects, and no address that means something
 	// on this machine's own link only. ca is a file of certificates to trust for it; none: the system's.
 	Reach func(url, ca string, insecure bool) (http.RoundTripper, error)

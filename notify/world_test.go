@@ -27,12 +27,13 @@ type house struct {
 	declared notify.Declared
 	waiting  notify.Waiting
 	cards    map[remit.ID]remit.AccessView
+	items    map[remit.ID]remit.ItemView
 	secrets  map[string]string
 	ahead    time.Duration // the clock
 }
 
 func newHouse(t testing.TB) *house {
-	h := &house{t: t, dir: t.TempDir(), changed: make(chan struct{}), cards: map[remit.ID]remit.AccessView{}, secrets: map[string]string{}}
+	h := &house{t: t, dir: t.TempDir(), changed: make(chan struct{}), cards: map[remit.ID]remit.AccessView{}, items: map[remit.ID]remit.ItemView{}, secrets: map[string]string{}}
 	h.add(&remit.Genesis{})
 	return h
 }
@@ -115,6 +116,16 @@ func (h *house) Card(_ context.Context, id remit.ID) (remit.AccessView, error) {
 	return v, nil
 }
 
+func (h *house) ReviewItem(_ context.Context, id remit.ID) (remit.ItemView, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v, ok := h.items[id]
+	if !ok {
+		return v, remit.Errorf(remit.NotFound, "there is no item %s", id)
+	}
+	return v, nil
+}
+
 func (h *house) Name(_ context.Context, person remit.ID) string { return "name of " + string(person) }
 
 func (h *house) Text(_ context.Context, d remit.Digest) ([]byte, bool) {
@@ -155,7 +166,7 @@ func plainReach(_, _ string, _ bool) (http.RoundTripper, error) { return new(htt
 func (h *house) config() notify.Config {
 	var mu sync.Mutex
 	var skipped time.Duration // a clock on which every wait is over at once
-	return notify.Config{Org: "acme.example", Dir: h.dir, Log: h, House: h, Reach: plainReach,
+	return notify.Config{Org: "acme.example", Dir: h.dir, Log: h, House: h, Reviews: h, Reach: plainReach,
 		Link: func(id remit.ID) string { return "https://remit.example/v1/orgs/acme.example/approve/" + string(id) },
 		Now: func() time.Time {
 			mu.Lock()

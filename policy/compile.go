@@ -72,6 +72,7 @@ type Bundle struct {
 	digest  remit.Digest
 	queries map[remit.Action]rego.PreparedEvalQuery // by action; "" is remit.any
 	limit   time.Duration                           // of one evaluation
+	reads   reads
 }
 
 var _ authority.Policy = (*Bundle)(nil)
@@ -102,7 +103,7 @@ func Compile(ctx context.Context, files []remit.PolicyFile) (*Bundle, error) {
 	if err := compile(compiler, modules); err != nil {
 		return nil, err
 	}
-	b := &Bundle{digest: remit.Hash(encode(sorted)), queries: map[remit.Action]rego.PreparedEvalQuery{}, limit: limit}
+	b := &Bundle{digest: remit.Hash(encode(sorted)), queries: map[remit.Action]rego.PreparedEvalQuery{}, limit: limit, reads: readsOf(compiler)}
 	var problems Problems
 	for _, m := range ordered(modules) {
 		action, kind := placeOf(m.Package)

@@ -227,7 +227,7 @@ func (s *Server) card(ctx context.Context, k carded, x *engine.Explanation, d fo
 				fresh[p.ID] = name
 			}
 		}
-		v.Changes = readable(d.With(fresh), x.Result.Changes)
+		v.Changes, v.Tried = readable(d.With(fresh), x.Result.Changes), s.newestTrial(d, &cmd.Set)
 		for i := range v.Changes {
 			if v.Changes[i].Kind == "notify" { // where messages go is what is decided on
 				v.Changes[i].Details = s.whereTo(ctx, cmd.Set.Notify)
@@ -241,6 +241,9 @@ func (s *Server) card(ctx context.Context, k carded, x *engine.Explanation, d fo
 		v.Steps = append(v.Steps, remit.Step{Action: "control.lease", Resource: "control:leases"})
 		v.By = d.Name(k.By)
 		v.Sentence = "give up lease " + string(cmd.Lease) + ": " + s.text(ctx, cmd.Reason)
+	case *authority.Regrant, *authority.ReviveAgent:
+		v.By = d.Name(k.By)
+		s.backCard(&v, cmd, x)
 	}
 	if k.Outcome != "" && k.Task != "" {
 		came, err := s.cfg.Follow.Came(ctx, k.Task, k.Decision, k.ID)
@@ -374,6 +377,10 @@ func (s *Server) CompleteControl(ctx context.Context) error {
 		case *authority.ApplySet:
 			held.Access = id
 		case *authority.AbandonLease:
+			held.Access = id
+		case *authority.Regrant:
+			held.Access = id
+		case *authority.ReviveAgent:
 			held.Access = id
 		case *authority.ErasePayloads:
 			held.Access = id

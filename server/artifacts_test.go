@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +25,9 @@ type said struct{}
 func (said) Key() ([]byte, error) { return []byte("a key\n"), nil }
 func (said) Provenance(_ context.Context, origin string, v remit.ArtifactView) ([]byte, error) {
 	return json.Marshal(map[string]string{"origin": origin, "artifact": v.String()})
+}
+func (said) Source(_ context.Context, origin, repository string, v remit.SourceView, _ []remit.Digest) ([]byte, error) {
+	return fmt.Appendf(nil, "%s says of %s: %+v", origin, repository, v), nil
 }
 func (said) Review(_ context.Context, origin string, v remit.ReviewView) ([]byte, error) {
 	return json.Marshal(map[string]any{"origin": origin, "review": v})

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,6 +28,9 @@ func apply(s *Server, c *call, in remit.ApplyRequest) (remit.ApplyAnswer, error)
 	}
 	d, err := s.declare(ctx, in.Declarations, in.DryRun)
 	if err != nil {
+		return remit.ApplyAnswer{}, err
+	}
+	if err := d.reach(c.person); err != nil {
 		return remit.ApplyAnswer{}, err
 	}
 	if in.DryRun {
@@ -63,6 +67,9 @@ func (s *Server) dryRun(ctx context.Context, by remit.ID, d *declaring) (remit.A
 			break
 		}
 	}
+	if d.set.ReachWidens != "" && others > 0 && out.Decision.Verdict == remit.Allow && len(changes) > 0 {
+		out.Decision = remit.Decision{Verdict: remit.Hold, Code: remit.ControlWidens, Sentence: named(d.names, d.set.ReachWidens)}
+	}
 	return out, nil
 }
 
@@ -90,6 +97,7 @@ type declaring struct {
 	texts    map[string]remit.Digest
 	set      authority.Set
 	payloads []remit.Payload
+	judge    authority.Policy // of the bundle in set; nil: it has none
 }
 
 func (s *Server) declare(ctx context.Context, in remit.Declarations, dry bool) (*declaring, error) {
@@ -114,7 +122,7 @@ func (s *Server) declare(ctx context.Context, in remit.Declarations, dry bool) (
 			d.texts["tool "+name] = x.Spec
 		}
 	})
-	for _, step := range []func(remit.Declarations) error{d.people, d.groups, d.agents, d.places, d.tools, d.told} {
+	for _, step := range []func(remit.Declarations) error{d.people, d.groups, d.agents, d.places, d.tools, d.told, d.reviews} {
 		if err := step(in); err != nil {
 			return nil, err
 		}
@@ -304,6 +312,13 @@ func (d *declaring) places(in remit.Declarations) error {
 	for _, x := range in.Detections {
 		d.set.Detections = append(d.set.Detections, remit.DetectionDeclared{Name: x.Name, Suspend: x.Suspend})
 	}
+	for _, a := range in.Activation {
+		x := remit.ActivationDeclared{Of: a.Name, Within: cmp.Or(a.TriedWithinHours, 24), Over: cmp.Or(a.OverHours, 168), Bound: a.MaxMoreQuestions != nil}
+		if x.Bound {
+			x.More = *a.MaxMoreQuestions
+		}
+		d.set.Activations = append(d.set.Activations, x)
+	}
 	for _, b := range in.Boundaries {
 		d.set.Boundaries = append(d.set.Boundaries, remit.BoundaryDeclared{Name: b.Name, Seal: some(b.Seal), Functions: some(b.Functions)})
 	}
@@ -327,7 +342,7 @@ func (d *declaring) policy(files []remit.PolicyFile, dry bool) error {
 	if err != nil {
 		return err
 	}
-	d.set.Policy = p.Digest()
+	d.set.Policy, d.judge = p.Digest(), p
 	if d.set.Policy == old {
 		return nil
 	}
@@ -344,7 +359,7 @@ func (d *declaring) policy(files []remit.PolicyFile, dry bool) error {
 	if err != nil {
 		return err
 	}
-	d.set.PolicyWidens = policyWidens(had, files)
+	d.set.PolicyWidens = d.s.widens(had, files)
 	return nil
 }
 
@@ -432,8 +447,11 @@ func dateText(seconds int64) string {
 }
 
 // declarations are those in force, in a form that can be applied again.
-func declarations(s *Server, c *call) (out remit.Declarations, err error) {
-	ctx := c.r.Context()
+func declarations(s *Server, c *call) (remit.Declarations, error) {
+	return s.declared(c.r.Context())
+}
+
+func (s *Server) declared(ctx context.Context) (out remit.Declarations, err error) {
 	d := s.people(ctx)
 	known, _ := s.identities(ctx)
 	var policy remit.Digest
@@ -490,9 +508,18 @@ func declarations(s *Server, c *call) (out remit.Declarations, err error) {
 		for _, g := range st.Glasses {
 			out.BreakGlass = append(out.BreakGlass, remit.BreakGlass{Name: g.Name, Who: slices.Clone(g.Who), Scope: scopes(g.Scope), Minutes: g.Minutes, Reviewers: g.Reviewers, ReviewHours: g.ReviewHours})
 		}
+		for _, x := range st.Activations {
+			a := remit.Activation{Name: x.Of, TriedWithinHours: x.Within, OverHours: x.Over}
+			if x.Bound {
+				more := x.More
+				a.MaxMoreQuestions = &more
+			}
+			out.Activation = append(out.Activation, a)
+		}
 		for _, x := range st.Detections {
 			out.Detections = append(out.Detections, remit.Detection{Name: x.Name, Suspend: x.Suspend})
 		}
+		declaredReviews(st, d, &out)
 		for _, b := range st.Boundaries {
 			out.Boundaries = append(out.Boundaries, remit.Boundary{Name: b.Name, Seal: some(b.Seal), Functions: some(b.Functions)})
 		}
@@ -549,6 +576,7 @@ func sortDeclarations(d *remit.Declarations) {
 	slices.SortFunc(d.Tools, func(a, b remit.Tool) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Boundaries, func(a, b remit.Boundary) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.BreakGlass, func(a, b remit.BreakGlass) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(d.Activation, func(a, b remit.Activation) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.Detections, func(a, b remit.Detection) int { return strings.Compare(a.Name, b.Name) })
 }
 

@@ -224,31 +224,3 @@ func policyInForce(s *Server, c *call) (out remit.PolicyView, err error) {
 	out.Files, err = s.cfg.Bundles.Files(c.r.Context(), out.Digest)
 	return out, err
 }
-
-// tryPolicy judges past requests again under a bundle that is not in force.
-func tryPolicy(s *Server, c *call, in remit.TryRequest) (out remit.TryAnswer, err error) {
-	if len(in.Files) == 0 {
-		return out, remit.Errorf(remit.BadRequest, "there is no bundle to try: files is empty")
-	}
-	ctx := c.r.Context()
-	p, err := s.cfg.Bundles.Compile(ctx, in.Files)
-	if err != nil {
-		return out, err
-	}
-	done, err := s.work(ctx)
-	if err != nil {
-		return out, err
-	}
-	defer done()
-	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{}) // as long as it takes, and as the caller waits
-	out, err = s.cfg.Engine.Try(ctx, p, in.Since)
-	if err != nil {
-		return out, err
-	}
-	d := s.people(ctx)
-	for i := range out.Differences {
-		out.Differences[i].Sentence = named(d, out.Differences[i].Sentence)
-	}
-	out.Differences = append([]remit.TryDifference{}, out.Differences...)
-	return out, nil
-}

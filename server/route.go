@@ -100,7 +100,7 @@ func get[Out any](path string, a auth, summary string, h func(*Server, *call) (O
 // post is a route with a JSON body. The body is read strictly: what is not understood is refused.
 func post[In, Out any](path string, a auth, summary string, h func(*Server, *call, In) (Out, error)) route {
 	r := route{method: http.MethodPost, path: path, auth: a, summary: summary, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), limit: maxBody}
-	if r.in == reflect.TypeFor[remit.ApplyRequest]() || r.in == reflect.TypeFor[remit.TryRequest]() {
+	if r.in == reflect.TypeFor[remit.ApplyRequest]() || r.in == reflect.TypeFor[remit.TryRequest]() || r.in == reflect.TypeFor[remit.PathsCompare]() {
 		r.limit = maxApply
 	}
 	limit := r.limit

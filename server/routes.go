@@ -63,12 +63,24 @@ func table() []route {
 		post(org+"/break-glass/{id}/review", person, "Review what was done under break-glass, by a signed statement", reviewGlass).inPerson().once(),
 		post(org+"/kill", person, "End a task's, an agent's or a person's authority at once", kill),
 
+		get(org+"/inventory", person, "What there is, who answers for it and its last use; first what nobody answers for", inventory).asking(inventoryParams...),
+		get(org+"/rightsize", person, "The smallest declarations that would have covered what agents did, and what they would have refused before", rightsize).asking(rightsizeParams...),
 		get(org+"/agents", person, "The registered agents", listAgents),
 		get(org+"/agents/{name}", person, "One agent", oneAgent),
 		get(org+"/agents/{name}/use", person, "What an agent may do against what it did", agentUse),
 		post(org+"/agents/{name}/suspend", person, "Suspend an agent", changeAgent(remit.AgentSuspended)).inPerson().once(),
 		post(org+"/agents/{name}/resume", person, "Resume a suspended agent", changeAgent(remit.AgentActive)).inPerson().freshly().once(),
 		post(org+"/agents/{name}/retire", person, "Retire an agent for good", changeAgent(remit.AgentRetired)).inPerson().once(),
+		post(org+"/agents/{name}/revive", person, "Bring back an agent that suspended or retired itself because nobody used it", revive).inPerson().freshly().once(),
+
+		get(org+"/review-items", person, "What waits to be reviewed, with the evidence, what the caller may answer first, at most 500", listItems).
+			asking(openapi.Param{Name: "all", Meaning: "true: also the items of the last 90 days that have ended"}),
+		get(org+"/review-items/{id}", person, "One item of a review", oneItem),
+		post(org+"/review-items/answers", person, "Keep, shrink or remove what is reviewed, by a signed statement on up to 200 items", certify).inPerson().once(),
+		post(org+"/review-items/{id}/regrant", person, "Give back what an item took away", regrant).inPerson().freshly().once(),
+		get(org+"/campaigns", person, "The campaigns by which what agents may do is reviewed, with their runs", listCampaigns),
+		post(org+"/campaigns/{name}/open", admin, "Open a run of a campaign before its time", openRun).inPerson().once(),
+		get(org+"/campaign-runs/{id}", person, "The report on one run of a campaign, item by item", oneRun),
 
 		get(org+"/leases", person, "The upstream credentials that have not ended, and the debt and exposure of those that should have", listLeases).
 			asking(openapi.Param{Name: "all", Meaning: "true: also those that have ended"}),
@@ -76,6 +88,9 @@ func table() []route {
 		post(org+"/leases/{id}/abandon", admin, "Give up a lease that cannot be seen dead; a second administrator decides", abandonLease).inPerson().freshly().once(),
 
 		post(org+"/upstreams/{name}/contain", admin, "End all that Remit made at an upstream and keep everything from it, or lift that", containUpstream).inPerson(),
+
+		post(org+"/upstreams/{name}/scan", admin, "Look, read-only, for authority outside Remit at an upstream, and keep what was found; it takes up to 45 seconds", scanUpstream).inPerson(),
+		get(org+"/upstreams/{name}/scan", admin, "What the last look at an upstream found, and what could not be seen", lastScan),
 
 		get(org+"/environments", person, "The environments: what is deployed, what waits, and what was there before", listEnvironments).asking(openapi.Param{Name: "name", Meaning: "only this one"}),
 
@@ -90,6 +105,10 @@ func table() []route {
 		get(org+"/reviews/{entry}", person, "The verdict that an entry of the log records, with what it is on", oneReview),
 		streaming(http.MethodGet, org+"/reviews/{entry}/statement", person, "It signed: a simple verification result, an in-toto statement in a DSSE envelope",
 			envelopeType, signedReview),
+
+		get(org+"/source/revision", person, "A push or merge that Remit let through, and the level of the SLSA Source track that it justifies", sourceRevision).asking(sourceParams...),
+		streaming(http.MethodGet, org+"/source/statement", person, "It signed: a verification summary of the Source track, an in-toto statement in a DSSE envelope",
+			envelopeType, signedSource).asking(sourceParams...),
 
 		get(org+"/secrets", person, "The declared secrets, without their values", listSecrets),
 		post(org+"/secrets/put", person, "Put a secret's value into the sealed store", putSecret).inPerson().freshly(),
@@ -125,6 +144,9 @@ func table() []route {
 				openapi.Param{Name: "format", Meaning: "ocsf: as OCSF 1.8 events; cloudevents: as CloudEvents 1.0; intoto: as in-toto statements"}),
 		get(org+"/log/search", person, "Entries of the log that have all the words, newest first", searchLog).
 			asking(openapi.Param{Name: "q", Meaning: "words: a kind, an id, a declared name"}, openapi.Param{Name: "before", Meaning: "only entries before this one: the cursor of the page before"}),
+		get(org+"/evidence/frameworks", person, "The frameworks of which evidence is shown", listFrameworks),
+		get(org+"/evidence", person, "What the log has of the items of a framework in a period: controls, their states, figures and what is not covered", evidenceReport).asking(evidenceParams...),
+		streaming(http.MethodGet, org+"/evidence/pack", person, "The same as a pack that is verified offline: with the proof of every entry that it lists, signed", "application/json", evidencePack).asking(evidenceParams...),
 		get(org+"/gates", person, "How people decide at each gate, and how long they look", listGates),
 		get(org+"/gates/people", person, "Who was asked how often in the last day", listAsked),
 		get(org+"/notify", person, "How the channels do by which people are told", notifyStatus),
@@ -150,9 +172,23 @@ func table() []route {
 		get(org+"/admission-webhook", admin, "What a cluster needs to ask this server what it may run", admissionWebhook).asking(openapi.Param{Name: "environment", Meaning: "its name"}),
 
 		get(org+"/policy", person, "The policy in force", policyInForce),
-		post(org+"/policy/try", admin, "Judge past requests again under another policy", tryPolicy),
+		post(org+"/policy/try", admin, "Judge past requests again under another policy, or other declarations", tryPolicy),
+		get(org+"/policy/trials", person, "The newest trial of each change that was tried and written down, newest first", trials),
+		get(org+"/policy/trials/{entry}", person, "What a trial showed, as it was written down", trialReport),
+		get(org+"/paths", person, "Ways of an attacker from what they hold to what they are after, fewest approvals first", listPaths).asking(fromParam, toParam, limitParam, freeParam),
+		get(org+"/paths/reach", person, "What whoever holds a node comes to hold: freely, after one approval, after more", reachOf).asking(nodeParam),
+		get(org+"/paths/cut", person, "The fewest places where an approval cuts every free path, beside where approvals are", cutOf).asking(fromParam, toParam),
+		get(org+"/paths/graph", person, "All nodes and edges that paths are made of", wholeGraph),
+		post(org+"/paths/compare", person, "What declarations would add to the paths", comparePaths),
+		post(org+"/workflows/plan", person, "What work that does not exist yet would meet: who plays each step, escalations, approvals, what is missing", planWorkflow),
 	}
 }
+
+// sourceParams are what is asked of a revision.
+var sourceParams = []openapi.Param{{Name: "repository", Meaning: "UPSTREAM/PATH"}, {Name: "commit", Meaning: "in full"}, {Name: "ref", Meaning: "in full; the only one to which it came, or the default branch"}}
+
+// evidenceParams are what is asked of evidence.
+var evidenceParams = []openapi.Param{{Name: "framework", Meaning: "its id"}, {Name: "since", Meaning: "RFC 3339; 90 days before until"}, {Name: "until", Meaning: "RFC 3339; now"}}
 
 func (r route) whenDying() route { r.dying = true; return r }
 

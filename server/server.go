@@ -17,6 +17,7 @@ import (
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
 	"github.com/remit-dev/remit/engine"
+	"github.com/remit-dev/remit/evidence"
 	"github.com/remit-dev/remit/follow"
 	"github.com/remit-dev/remit/identity"
 	"github.com/remit-dev/remit/identity/signin"
@@ -77,7 +78,14 @@ type Config struct {
 	// Erased is told of requests whose payloads were erased, so that what else they name goes too; none.
 	Erased func(context.Context, []remit.Request)
 
+	// PolicyWidens tells by the rules themselves why a bundle (the second) may let pass what another does not; empty where
+	// it cannot. Without it, every changed file widens.
+	PolicyWidens func(had, files []remit.PolicyFile) string
+
 	Attestor Attestor // signs provenance; none
+	// Packs proves entries under a signed head, for packs of evidence; none. Settings are what this server says of itself there.
+	Packs    func(context.Context, remit.LogHead) evidence.Prover
+	Settings remit.EvidenceSettings
 	Notifier Notifier // tells people what waits; none
 
 	// Card renders the page that a card's link leads to, with its Content-Security-Policy; none.
@@ -86,6 +94,8 @@ type Config struct {
 	Formats map[string]Format // that entries can be asked for in, by name; none
 	// Contain ends what was made at an upstream, also what the log does not know of; none.
 	Contain func(ctx context.Context, upstream string) error
+
+	Scan Scan // looks at upstreams for authority outside; none
 
 	// PublicLog lets anyone read the entries of the log: they hold declared names, nothing personal. Hashes and the signed
 	// head are for anyone in any case.
@@ -115,7 +125,9 @@ type Server struct {
 	stuck     map[remit.ID]remit.EntryIndex // approvals that could not be completed under the set of that entry
 	secrets   sync.Mutex                    // one value is put at a time
 	cards     sync.Mutex
+	scanning  sync.Mutex                               // one look at an upstream at a time
 	explained map[remit.EntryIndex]*engine.Explanation // by the decision that a card is of; guarded by cards
+	graphs    graphs
 }
 
 const (

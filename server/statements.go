@@ -19,6 +19,7 @@ type Attestor interface {
 	Provenance(ctx context.Context, origin string, v remit.ArtifactView) ([]byte, error)
 	Review(ctx context.Context, origin string, v remit.ReviewView) ([]byte, error)
 	Release(ctx context.Context, origin string, r Released) ([]byte, error)
+	Source(ctx context.Context, origin, repository string, v remit.SourceView, leaves []remit.Digest) ([]byte, error)
 	// Key is the public key that they are signed with, PEM.
 	Key() ([]byte, error)
 }
@@ -136,7 +137,7 @@ func oneReview(s *Server, c *call) (remit.ReviewView, error) {
 		return remit.ReviewView{}, err
 	}
 	if d.event.Review == "" || d.outcome.Outcome != remit.Done {
-		return remit.ReviewView{}, remit.Errorf(remit.NotFound, "entry %d of the log records no verdict; remit review list shows those that stand", d.entry)
+		return remit.ReviewView{}, remit.Errorf(remit.NotFound, "entry %d of the log records no verdict; remit review verdicts shows those that stand", d.entry)
 	}
 	if d.request == nil || len(d.request.Refs) != 1 || len(d.request.Steps) != 1 {
 		return remit.ReviewView{}, remit.Errorf(remit.NotFound, "what the verdict of entry %d is on was erased", d.entry)

@@ -277,7 +277,7 @@ func (s *Server) agents(ctx context.Context, which func(*authority.Agent) bool) 
 func (s *Server) agent(st *authority.State, a *authority.Agent, d follow.Directory) remit.AgentView {
 	v := remit.AgentView{Name: a.Name, SPIFFEID: s.cfg.CA.TrustDomain().IDString() + "/agent/" + a.Name, Function: a.Function, Status: a.Status,
 		Owner: d.Name(a.Owner), Requesters: some(a.Requesters), Entitlements: append([]remit.Scope{}, scopes(a.Entitlements)...),
-		Expires: dateTime(a.Expires * 1e9), Review: dateTime(a.Review * 1e9), LastUse: dateTime(a.LastUse)}
+		Expires: dateTime(a.Expires * 1e9), Review: dateTime(a.Review * 1e9), LastUse: dateTime(a.LastUse), Idle: dateTime(a.Idle)}
 	for id := range st.LiveTasks {
 		if st.Tasks[id].Agent == a.Name {
 			v.Tasks = append(v.Tasks, id)

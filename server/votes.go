@@ -18,18 +18,24 @@ func proved(of identity.Session) int64 {
 	return of.AuthTime.UnixNano()
 }
 
-// signatureOf is the signature of a vote: as an SSH key made it, or made of what a passkey signed. A passkey signed it on
-// a page of this very server: one of another origin under the same domain cannot have got a vote out of anybody.
+// signatureOf is the signature of a vote.
 func (s *Server) signatureOf(c *call, in remit.VoteRequest) ([]byte, error) {
-	if in.Credential == nil {
-		return in.Signature, s.ownOrigin(in.Signature)
+	return s.signedAs(c, remit.VoteNamespace, "vote", in.Statement, in.Signature, in.Credential)
+}
+
+// signedAs is the signature of a statement of the caller's: as an SSH key made it, or made of what a passkey signed. A
+// passkey signed it on a page of this very server: one of another origin under the same domain cannot have got it out of
+// anybody.
+func (s *Server) signedAs(c *call, namespace, what string, statement, signature []byte, credential *remit.Assertion) ([]byte, error) {
+	if credential == nil {
+		return signature, s.ownOrigin(signature)
 	}
-	if len(in.Signature) > 0 {
-		return nil, remit.Errorf(remit.BadRequest, "a vote has a signature or a credential, not both")
+	if len(signature) > 0 {
+		return nil, remit.Errorf(remit.BadRequest, "a %s has a signature or a credential, not both", what)
 	}
-	armored, err := s.asserted(s.passkeys(c.person), remit.VoteNamespace, in.Statement, *in.Credential)
+	armored, err := s.asserted(s.passkeys(c.person), namespace, statement, *credential)
 	if err != nil {
-		return nil, remit.Errorf(remit.BadVote, "no passkey of yours signed this vote: %w", err)
+		return nil, remit.Errorf(remit.BadVote, "no passkey of yours signed this %s: %w", what, err)
 	}
 	return armored, nil
 }

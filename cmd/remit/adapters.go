@@ -327,6 +327,17 @@ type systemClock struct{}
 func (systemClock) Now() time.Time      { return time.Now() }
 func (systemClock) Boot() time.Duration { return sinceBoot() }
 
+// machine is the clock that a server decides by, and that people are told times by. Tests of the whole binary put one in its place that they can move on.
+var machine clock = systemClock{}
+
+// clock is that of the engine and of the API, which go by the same time.
+type clock interface {
+	engine.Clock
+	identity.Clock
+}
+
+func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+
 // transport reaches an upstream. It is made once for each declaration.
 func (u *upstreams) transport(ctx context.Context, up remit.Upstream, spec remit.Digest) (http.RoundTripper, string, error) {
 	base := strings.TrimSuffix(up.Location, "/")

@@ -21,7 +21,8 @@ registered by declarations (remit apply); here you look at it, and stop it.`,
 		newAgentChange(a, "resume", "Let a suspended agent work again",
 			"Lets a suspended agent work again. What was ended when it was suspended stays ended."),
 		newAgentChange(a, "retire", "End an agent for good",
-			"Ends everything that the agent is doing, for good: its name is never used again. You are asked before, unless --yes is given."))
+			"Ends everything that the agent is doing, for good: its name is never used again. You are asked before, unless --yes is given."),
+		newRevive(a))
 }
 
 func newAgentList(a *app) *cobra.Command {
@@ -97,6 +98,9 @@ func (a *app) printAgent(g remit.AgentView) {
 	}
 	if g.LastUse != nil {
 		a.field("last use", a.when(*g.LastUse))
+	}
+	if g.Idle != nil {
+		a.field("unused", fmt.Sprintf("it is %s by itself since %s: remit agent revive %s", visible(string(g.Status)), stamp(*g.Idle), visible(g.Name)))
 	}
 	a.field("tasks", list(g.Tasks))
 }

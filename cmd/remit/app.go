@@ -36,7 +36,7 @@ type app struct {
 
 // newApp is the invocation of this process. ctx ends when the person interrupts.
 func newApp(ctx context.Context) *app {
-	return &app{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.LookupEnv, now: time.Now,
+	return &app{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.LookupEnv, now: machine.Now,
 		more: []func(*app) *cobra.Command{newQuickstart, newInit, newServer, newRestore, newBackup, newInspect, newMCP, newDoctor}}
 }
 

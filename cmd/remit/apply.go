@@ -32,8 +32,8 @@ func newDiff(a *app) *cobra.Command {
 		Use:   "diff -f DIR",
 		Short: "Show what applying declarations would change",
 		Long: `Reads DIR as apply does, checks it against what is in force and shows what would change: + for what is new, ~ for what
-changes, - for what is removed. Nothing is changed. The exit code is that of apply: 75 when it would wait for a second
-administrator.`,
+changes, - for what is removed, and which paths of attackers it would add (remit paths). Nothing is changed. The exit code
+is that of apply: 75 when it would wait for a second administrator.`,
 		Example: `  remit diff -f declarations
   remit diff -f declarations -o json`,
 	})
@@ -57,7 +57,18 @@ func newApplying(a *app, dry bool, c *cobra.Command) *cobra.Command {
 		if err != nil {
 			return locate(err, dir, pos)
 		}
-		if err := a.print(answer, func() { a.printChanges(answer, dry) }); err != nil {
+		var out any = answer
+		var paths *remit.PathsChange
+		if dry && len(answer.Changes) > 0 {
+			if paths, err = s.newPaths(cmd.Context(), *set); err != nil {
+				a.notef("%s", visible("what it adds to the paths of attackers is not known: "+err.Error()))
+			}
+			out = struct {
+				remit.ApplyAnswer
+				Paths *remit.PathsChange `json:"paths,omitempty"`
+			}{answer, paths}
+		}
+		if err := a.print(out, func() { a.printChanges(answer, dry); a.printAdded(paths) }); err != nil {
 			return err
 		}
 		return verdictError(answer.Decision)

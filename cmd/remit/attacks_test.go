@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	attackRow = regexp.MustCompile(`(?m)^\| ([AHTP][0-9]+b?) \|.*\| ([^|]*) \|$`)
+	attackRow = regexp.MustCompile(`(?m)^\| ([AHTPV][0-9]+b?) \|.*\| ([^|]*) \|$`)
 	proof     = regexp.MustCompile("`([^`]+)`")
 	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
 )
@@ -74,6 +74,9 @@ func TestEveryAttackHasAProof(t *testing.T) {
 	}
 	for n := 1; n <= 24; n++ {
 		classes = append(classes, fmt.Sprintf("P%d", n))
+	}
+	for n := 1; n <= 5; n++ {
+		classes = append(classes, fmt.Sprintf("V%d", n))
 	}
 	for _, c := range classes {
 		if rows[c] != 1 {

@@ -48,6 +48,10 @@ func (a *app) printCard(v remit.AccessView, full bool) {
 		}
 		a.printf("%s %s\n", a.paint(faint, fmt.Sprintf("%-11s", name)), line)
 	}
+	if t := v.Tried; t != nil {
+		a.field("tried", fmt.Sprintf("entry %d, %s: of %s %d would be denied, %d held, %d allowed instead; %d questions to people instead of %d; %d not judged",
+			t.Entry, a.when(t.At), counted(t.Judged, "request"), t.Denied, t.Held, t.Allowed, t.WouldAsk, t.Asked, t.Unjudged))
+	}
 	a.field("because", strings.TrimSpace(visible(v.Sentence)+"  "+bracketed(v.Rules)))
 	a.field("observed", observedLines(v.Observed))
 	if v.Zone != remit.ZoneNone {

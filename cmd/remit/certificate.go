@@ -74,7 +74,7 @@ func (o *ownCertificate) current() *tls.Certificate {
 		return o.cert
 	}
 	o.cert, o.written = cert, written
-	o.log.Info("the certificate is renewed", "names", cert.Leaf.DNSNames, "until", cert.Leaf.NotAfter)
+	o.log.Info("the certificate is renewed", "until", cert.Leaf.NotAfter)
 	return o.cert
 }
 

@@ -12,25 +12,13 @@ import (
 	"github.com/remit-dev/remit"
 )
 
-func newReview(a *app) *cobra.Command {
-	return group("review", "Give a verdict on a change, inside remit run, and see those that were given",
-		`A review agent says what it thinks of merging exactly one commit. The verdict is bound to the commit, to what merging it would
-change and to the branch; on any other change it counts nothing. Who wrote a change, or owns the agent that did, has no verdict on it. People list the
-verdicts, and have them as signed statements.`,
-		`  remit review approve --repo forge/payments --head 9fceb02d0ae598e95dc970b74767f19372d61af8
-  remit review reject --repo forge/payments --head 9fceb02d0ae598e95dc970b74767f19372d61af8 --text "loses cents"
-  remit review list forge/payments
-  remit review show 57 --statement > review.intoto.json`,
-		newVerdict(a, remit.ReviewApprove), newVerdict(a, remit.ReviewReject), newReviewList(a), newReviewShow(a))
-}
-
-func newReviewList(a *app) *cobra.Command {
+func newVerdicts(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "list [REPOSITORY]",
+		Use:   "verdicts [REPOSITORY]",
 		Short: "List the verdicts that stand, newest first",
 		Long:  "Lists the last verdict of each agent on each change, of all repositories or of one, UPSTREAM/PATH, at most 500.",
-		Example: `  remit review list
-  remit review list forge/payments -o json`,
+		Example: `  remit review verdicts
+  remit review verdicts forge/payments -o json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect(cmd.Context())
@@ -52,49 +40,31 @@ func newReviewList(a *app) *cobra.Command {
 	}
 }
 
-func newReviewShow(a *app) *cobra.Command {
-	statement := false
-	c := &cobra.Command{
-		Use:   "show ENTRY [--statement]",
-		Short: "Show a verdict and exactly what it is on",
-		Long: `Shows the verdict that an entry of the log records, and the commits, the tree and the difference that it is on. With
---statement it prints it as the server signs it: an in-toto simple verification result in a DSSE envelope, which tools that
-know nothing of Remit verify with the key of remit artifact key.`,
-		Example: `  remit review show 57
-  remit review show 57 --statement > review.intoto.json`,
-		Args: one,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			entry, err := parseEntry(args[0])
-			if err != nil {
-				return err
-			}
-			s, err := a.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if statement {
-				return a.printEnvelope(s.Statement(cmd.Context(), "reviews", entry))
-			}
-			v, err := s.Review(cmd.Context(), entry)
-			if err != nil {
-				return err
-			}
-			return a.print(v, func() {
-				a.printf("%s of %s\n", a.paint(bold, visible(v.Verdict)), visible(v.Repository.Name()))
-				a.field("by agent", visible(v.Agent)+" in task "+visible(string(v.Task)))
-				a.field("entry", fmt.Sprintf("%d, %s", v.Entry, stamp(v.At)))
-				a.field("head", visible(v.Head))
-				a.field("into", visible(v.Ref)+" at "+visible(v.Base))
-				a.field("tree", visible(v.Tree))
-				a.field("diff", "sha256:"+v.Diff.String())
-				if v.Superseded {
-					a.field("but", "the agent has given another verdict on this change since")
-				}
-			})
-		},
+// showVerdict prints the verdict that an entry records.
+func (a *app) showVerdict(ctx context.Context, entry remit.EntryIndex, statement bool) error {
+	s, err := a.connect(ctx)
+	if err != nil {
+		return err
 	}
-	c.Flags().BoolVar(&statement, "statement", false, "print it as a signed statement")
-	return c
+	if statement {
+		return a.printEnvelope(s.Statement(ctx, "reviews", entry))
+	}
+	v, err := s.Review(ctx, entry)
+	if err != nil {
+		return err
+	}
+	return a.print(v, func() {
+		a.printf("%s of %s\n", a.paint(bold, visible(v.Verdict)), visible(v.Repository.Name()))
+		a.field("by agent", visible(v.Agent)+" in task "+visible(string(v.Task)))
+		a.field("entry", fmt.Sprintf("%d, %s", v.Entry, stamp(v.At)))
+		a.field("head", visible(v.Head))
+		a.field("into", visible(v.Ref)+" at "+visible(v.Base))
+		a.field("tree", visible(v.Tree))
+		a.field("diff", "sha256:"+v.Diff.String())
+		if v.Superseded {
+			a.field("but", "the agent has given another verdict on this change since")
+		}
+	})
 }
 
 // parseEntry reads the number of an entry of the log.

@@ -14,7 +14,7 @@ import (
 func (h *House) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", h.api)
-	mux.Handle(console.Base+"/", console.New(console.Config{API: h.api, Org: h.Org, Slog: h.Log, Suggest: suggest}))
+	mux.Handle(console.Base+"/", console.New(console.Config{API: h.api, Org: h.Org, Slog: h.Log, Suggest: suggest, Narrower: rightsizeInForce}))
 	mux.Handle("GET /{$}", http.RedirectHandler(console.Base+"/", http.StatusSeeOther)) // who types in the server's name is a person
 	return mux
 }

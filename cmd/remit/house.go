@@ -38,6 +38,7 @@ import (
 	"github.com/remit-dev/remit/ledger"
 	"github.com/remit-dev/remit/ledger/sqlite"
 	"github.com/remit-dev/remit/notify"
+	"github.com/remit-dev/remit/policy"
 	"github.com/remit-dev/remit/seal"
 	"github.com/remit-dev/remit/secret"
 	"github.com/remit-dev/remit/server"
@@ -192,7 +193,7 @@ func Open(ctx context.Context, c Config) (_ *House, err error) {
 	}
 	h.packs = &packs{Blobs: packDir}
 	policies := &bundles{blobs: blobs}
-	h.Engine, err = engine.Open(ctx, engine.Config{Store: timedStore{h.store, h}, Blobs: blobs, Policies: policies, Clock: systemClock{},
+	h.Engine, err = engine.Open(ctx, engine.Config{Store: timedStore{h.store, h}, Blobs: blobs, Policies: policies, Clock: machine,
 		Log: c.Log, Kills: l.at("pending-kills")})
 	if err != nil {
 		return nil, err
@@ -255,7 +256,7 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 		return err
 	}
 	tokens := identity.NewTokens(identity.TokensConfig{Domain: h.CA.TrustDomain(), Instances: who, Now: time.Now, Base: h.URL, Key: key})
-	sessions, err := identity.NewSessions(h.URL, h.Org, who, time.Now)
+	sessions, err := identity.NewSessions(h.URL, h.Org, who, machine.Now)
 	if err != nil {
 		return err
 	}
@@ -349,9 +350,9 @@ func (h *House) wire(ctx context.Context, blobs ledger.Blobs, policies *bundles)
 		return err
 	}
 	h.api = server.New(server.Config{
-		Engine: h.Engine, Follow: h.follower, CA: h.CA, Sessions: sessions, Tokens: tokens, Bundles: policies,
-		Log: logbook{h, blobs, policies}, Secrets: store, Base: h.URL, Key: key, Version: version, Slog: h.Log, Providers: signIn,
-		Formats: h.formats(signed), PublicLog: h.PublicLog, Executors: newFar(h.Engine, where, creds, authz), Places: where, AttemptSecrets: named, Attestor: signed, Notifier: h.notifier, Card: cardPage, Contain: h.broker.Contain, Erased: h.packs.forget,
+		Engine: h.Engine, Follow: h.follower, CA: h.CA, Sessions: sessions, Tokens: tokens, Bundles: policies, PolicyWidens: policy.Widens,
+		Log: logbook{h, blobs, policies}, Secrets: store, Base: h.URL, Key: key, Version: version, Slog: h.Log, Clock: machine, Providers: signIn,
+		Formats: h.formats(signed), PublicLog: h.PublicLog, Executors: newFar(h.Engine, where, creds, authz), Places: where, AttemptSecrets: named, Attestor: signed, Packs: h.provers, Settings: h.settings(), Notifier: h.notifier, Card: cardPage, Contain: h.broker.Contain, Scan: scans{engine: h.Engine, ups: ups, follower: h.follower, base: h.URL, clock: identity.SystemClock{}}.Scan, Erased: h.packs.forget,
 		Mounts: map[string]http.Handler{
 			"git":         h.gitgw.Handler(pipeline("git")),
 			"forge":       forge.Handler(pipeline("forge")),

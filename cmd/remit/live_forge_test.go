@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/pem"
 	"io"
 	"net/http"
@@ -91,6 +92,25 @@ func (f *forge) yaml() string {
 		", write: " + source(writes) + ", observer: " + source(reads) + "}"
 }
 
+// api answers as Gitea's API does, with what the script's api.json has for the path; a scan of it only reads.
+func (f *forge) api(w http.ResponseWriter, r *http.Request) {
+	answers := map[string]json.RawMessage{}
+	raw, err := os.ReadFile(filepath.Join(f.work, "api.json"))
+	if err == nil {
+		err = json.Unmarshal(raw, &answers)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	switch body, ok := answers[r.URL.Path]; {
+	case err != nil || r.Method != http.MethodGet || r.Header.Get("Authorization") != "Bearer "+reads:
+		w.WriteHeader(http.StatusTeapot) // nothing a scan may do
+	case ok:
+		w.Write(body)
+	default:
+		w.WriteHeader(http.StatusForbidden)
+		io.WriteString(w, `{"message": "token does not have at least one of required scope(s)"}`)
+	}
+}
+
 // The forge's two credentials, which are also the names of their files.
 const writes, reads = "s3cret-that-writes", "s3cret-that-reads"
 
@@ -127,6 +147,9 @@ func (f *forge) handler(git string) http.Handler {
 		case !f.allowed(r):
 			w.Header().Set("WWW-Authenticate", `Basic realm="forge"`)
 			http.Error(w, "sign in", http.StatusUnauthorized)
+			return
+		case strings.HasPrefix(r.URL.Path, "/api/v1/"):
+			f.api(w, r)
 			return
 		}
 		push := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack")

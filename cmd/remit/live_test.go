@@ -68,6 +68,8 @@ func TestLive(t *testing.T) {
 	maps.Copy(commands, signInCommands)
 	maps.Copy(commands, approvalCommands)
 	maps.Copy(commands, momentCommands)
+	maps.Copy(commands, clockCommands)
+	maps.Copy(commands, reviewCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/live",
 		RequireUniqueNames: true,
@@ -110,8 +112,9 @@ type world struct {
 	runtime   runtimeParts
 	raw       rawParts
 	signIn    signInParts
-	cast      remit.VoteRequest // that was handed in last
-	people    map[string]string // person → key file
+	cast      remit.VoteRequest    // that was handed in last
+	answered  remit.CertifyRequest // that was handed in last
+	people    map[string]string    // person → key file
 	tasks     map[string]*work
 }
 
@@ -234,7 +237,7 @@ func isExecutable(path string) bool {
 
 // scripted are the variables of a script that other processes see.
 var scripted = []string{"HOME", "PATH", "TMPDIR", "XDG_RUNTIME_DIR", "GIT_CONFIG_NOSYSTEM", "GIT_TERMINAL_PROMPT", "LC_ALL",
-	"REMIT_SERVER", "REMIT_ORG", "REMIT_CA", "REMIT_KEY", "UP", "FORGE", "WORK", "FORGE_SECRET", "MY_TOKEN", "REGISTRY", "REMIT_ID_TOKEN"}
+	"REMIT_SERVER", "REMIT_ORG", "REMIT_CA", "REMIT_KEY", "UP", "FORGE", "WORK", "FORGE_SECRET", "MY_TOKEN", "REGISTRY", "REMIT_ID_TOKEN", clockFile}
 
 func environ(ts *testscript.TestScript) []string {
 	var env []string

@@ -17,6 +17,7 @@ func TestMain(m *testing.M) {
 		serveHub()
 		os.Exit(0)
 	}
+	moveClock()
 	if filepath.Base(os.Args[0]) == "remit" || len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "__") {
 		main()
 	}

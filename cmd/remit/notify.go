@@ -34,7 +34,7 @@ type outboxHouse struct {
 // openNotify makes the outbox. Nobody is told of anything before Run.
 func (h *House) openNotify(named *secrets, prefix string) (err error) {
 	t := &outboxHouse{h: h, named: named}
-	h.notifier, err = notify.New(notify.Config{Org: h.Org, Dir: layout(h.Data).notify(), Log: t, House: t, Reach: reachHook, Slog: h.Log,
+	h.notifier, err = notify.New(notify.Config{Org: h.Org, Dir: layout(h.Data).notify(), Log: t, House: t, Reviews: t, Reach: reachHook, Slog: h.Log,
 		Link: func(access remit.ID) string { return h.URL + prefix + "/approve/" + string(access) }})
 	return err
 }
@@ -93,6 +93,10 @@ func (t *outboxHouse) Declared(ctx context.Context) (notify.Declared, error) {
 
 func (t *outboxHouse) Card(ctx context.Context, access remit.ID) (remit.AccessView, error) {
 	return t.h.api.CardOf(ctx, access)
+}
+
+func (t *outboxHouse) ReviewItem(ctx context.Context, id remit.ID) (remit.ItemView, error) {
+	return t.h.api.ItemOf(ctx, id)
 }
 
 func (t *outboxHouse) Text(ctx context.Context, commitment remit.Digest) ([]byte, bool) {

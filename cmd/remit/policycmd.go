@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +20,7 @@ and digest need no server; try judges what really happened again under DIR. remi
 		`  remit policy check declarations/policy
   remit policy test declarations/policy
   remit policy try declarations/policy --since 7d`,
-		newPolicyCheck(a), newPolicyTest(a), newPolicyDigest(a), newPolicyShow(a), newPolicyTry(a), newPolicySuggest(a))
+		newPolicyCheck(a), newPolicyTest(a), newPolicyDigest(a), newPolicyShow(a), newPolicyTry(a), newPolicyTrials(a), newPolicyLint(a), newPolicySuggest(a))
 }
 
 // maxModule is the largest module, in bytes.
@@ -215,54 +213,4 @@ func newPolicyShow(a *app) *cobra.Command {
 			})
 		},
 	}
-}
-
-func newPolicyTry(a *app) *cobra.Command {
-	since := span(7 * 24 * time.Hour)
-	c := &cobra.Command{
-		Use:   "try DIR",
-		Short: "Say what another policy would have decided",
-		Long: `Judges the requests of the last days again, each on the state as it was then, under the policy of DIR, and shows every decision
-that would have been another, and counts the requests to which rules on trial (observe) apply. Nothing is put in force. Run it before you apply a policy: an empty answer means that
-nobody would have noticed.`,
-		Example: `  remit policy try declarations/policy
-  remit policy try declarations/policy --since 30d -o json`,
-		Args: one,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			files, err := readPolicy(args[0])
-			if err != nil {
-				return err
-			}
-			if _, err := policy.Compile(cmd.Context(), files); err != nil {
-				return err
-			}
-			return a.try(cmd.Context(), files, time.Duration(since))
-		},
-	}
-	c.Flags().Var(&since, "since", "how far back")
-	return c
-}
-
-func (a *app) try(ctx context.Context, files []remit.PolicyFile, since time.Duration) error {
-	s, err := a.connect(ctx)
-	if err != nil {
-		return err
-	}
-	answer, err := s.TryPolicy(ctx, remit.TryRequest{Files: files, Since: a.now().Add(-since)})
-	if err != nil {
-		return err
-	}
-	return a.print(answer, func() {
-		for _, d := range answer.Differences {
-			a.printf("entry %d  %s  %s → %s  %s: %s\n", d.Entry, a.when(d.At), a.paint(tone(d.Was.String()), d.Was.String()),
-				a.paint(tone(d.Would.String()), d.Would.String()), visible(d.Agent), strings.ReplaceAll(stepLines(d.Steps), "\n", "; "))
-			if d.Sentence != "" {
-				a.printf("    %s %s\n", visible(d.Sentence), bracketed(d.Rules))
-			}
-		}
-		for _, o := range answer.Observed {
-			a.printf("%s %s: %s\n", a.paint(yellow, "would "+o.Verdict.String()+" (observed)"), visible(o.Rule), counted(o.Requests, "request"))
-		}
-		a.printf("%s judged again under %s; %d would have been decided otherwise\n", counted(answer.Judged, "request"), answer.Digest, len(answer.Differences))
-	})
 }

@@ -149,7 +149,7 @@ func builtOf(s *authority.State, p *authority.Published) bool {
 	return false
 }
 
-// attestor signs provenance with a key of its own, so that a signature of the log's key is always one on the log.
+// attestor signs provenance with a key of its own: the log's key signs heads of the log, and digests of what was read from it.
 type attestor struct {
 	org    remit.Org
 	signer ledger.Signer
@@ -199,6 +199,14 @@ func (a *attestor) Release(ctx context.Context, origin string, r server.Released
 		out.Votes = append(out.Votes, attest.Approval{Person: v.Person, Assurance: v.Assurance})
 	}
 	return a.sign(ctx)(attest.Release(out))
+}
+
+func (a *attestor) Source(ctx context.Context, origin, repository string, v remit.SourceView, leaves []remit.Digest) ([]byte, error) {
+	r := attest.Revised{Repository: repository, Ref: v.Ref, Commit: v.Commit, Levels: v.Levels, Policy: v.Policy, Rules: v.Rules, Task: v.Task, Where: attest.Where{Origin: origin, Entry: v.Outcome, At: v.At}}
+	for n, d := range leaves {
+		r.Inputs = append(r.Inputs, attest.Input{Entry: v.Entries[n], Leaf: d})
+	}
+	return a.sign(ctx)(attest.Source(r))
 }
 
 func (a *attestor) sign(ctx context.Context) func([]byte, error) ([]byte, error) {

@@ -44,7 +44,7 @@ waits for one (remit approvals); what happened is in a log that anyone can verif
 	f.StringVar(&a.flags.Key, "key", "", "your SSH key: the private key's file, or a .pub whose key is in your ssh-agent [REMIT_KEY]")
 	for _, make := range []func(*app) *cobra.Command{
 		newLogin, newWhoAmI, newApply, newDiff, newDeclarations, newTask, newPlan, newBreakGlass, newAgent, newRun, newHook, newApprovals, newWait, newKill, newDelegate, newArtifact, newRelease, newRollback, newToken, newSecret, newReview, newMerge, newCI, newExecutor, newEnvironment,
-		newPolicy, newLog, newWhy, newTrace, newErase, newExport, newFindings, newNotify, newGates, newDrain, newClock, newKey, newInvite, newLeases, newVersion,
+		newPolicy, newPaths, newCheck, newWorkflow, newLog, newWhy, newTrace, newErase, newExport, newFindings, newEvidence, newAttest, newNotify, newGates, newDrain, newClock, newKey, newInvite, newLeases, newInventory, newRightsize, newVersion,
 	} {
 		root.AddCommand(make(a))
 	}

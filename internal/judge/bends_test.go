@@ -217,7 +217,7 @@ var bends = []bend{
 	})},
 	{"a build with secrets runs what nobody saw", "R4", on(func(l []line, i int, e *remit.Decided) []line {
 		for n := range e.Steps {
-			if e.Verdict == remit.Allow && e.Access == "" && e.Plan.Used == nil && e.Steps[n].Step.Effect && e.Steps[n].Step.Resource == "pipeline:app/ci" {
+			if e.Verdict == remit.Allow && e.Access == "" && e.Glass == "" && e.Plan.Used == nil && e.Steps[n].Step.Effect && e.Steps[n].Step.Resource == "pipeline:app/ci" {
 				e.Steps[n].Runs = true
 				return l
 			}
@@ -458,6 +458,8 @@ var bends = []bend{
 	})},
 	{"a label too many", "R1", on(func(l []line, i int, e *remit.Redeemed) []line { e.Taints = append(e.Taints, "zeal"); return l })},
 	{"somebody else contains an upstream", "control", late(&remit.UpstreamContained{Upstream: "forge", By: "p-mia"})},
+	{"somebody else has an upstream scanned", "control", late(&remit.UpstreamScanned{Upstream: "forge", By: "p-mia", Report: []remit.Digest{{1}}})},
+	{"a scan that says nothing", "log", late(&remit.UpstreamScanned{Upstream: "forge", By: "p-ada"})},
 	{"a credential at an upstream that is contained", "R8", on(func(l []line, i int, e *remit.LeaseOpened) []line {
 		return with(l, i, &remit.UpstreamContained{Upstream: e.Upstream, By: "p-ada"})
 	})},

@@ -12,7 +12,10 @@ type control struct {
 	detects   map[string]bool // detections that may suspend
 	contained map[string]bool // upstreams
 	found     *remit.Found
-	erasing   remit.ID // approval of the erasure that goes on in the entries that follow
+	tried     map[remit.Digest]bool // bundles that were tried on the past
+	trials    map[string]bool       // what must have been tried before it changes, as the declarations before the set that is read say
+	wanted    map[string]bool       // the same, of that set
+	erasing   remit.ID              // approval of the erasure that goes on in the entries that follow
 }
 
 // read says what is wrong with an entry that no other rule knows.
@@ -50,11 +53,26 @@ func (j *Judge) others(n int, event remit.Event) string {
 			}
 			c.found = e
 		}
+	case *remit.PolicyTried:
+		if !j.admin(e.By) {
+			return "control: a trial is recorded for somebody who is no administrator"
+		}
+		if e.Size > uint64(n) || e.Denied+e.Held+e.Allowed > e.Judged {
+			return "control: a trial counts more than the log has"
+		}
+		c.tried[e.Bundle] = true
 	case *remit.UpstreamContained:
 		if !j.admin(e.By) {
 			return "control: an upstream is contained, or let go, by somebody who is no administrator"
 		}
 		c.contained[e.Upstream] = !e.Lifted
+	case *remit.UpstreamScanned:
+		if !j.admin(e.By) {
+			return "control: an upstream is scanned for somebody who is no administrator"
+		}
+		if len(e.Report) == 0 {
+			return "log: a scan without a report"
+		}
 	default:
 		return "log: nobody knows what such an entry means"
 	}

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -31,11 +32,17 @@ func declaredBy(event remit.Event) (by remit.ID, ok bool) {
 		return e.By, true
 	case *remit.DetectionDeclared:
 		return e.By, true
+	case *remit.ActivationDeclared:
+		return e.By, true
 	case *remit.NotifyDeclared:
 		return e.By, true
 	case *remit.Removed:
 		return e.By, true
 	case *remit.PolicyInstalled:
+		return e.By, true
+	case *remit.CampaignDeclared:
+		return e.By, true
+	case *remit.ReviewsDeclared:
 		return e.By, true
 	}
 	return "", false
@@ -75,6 +82,7 @@ func (j *Judge) declaring(event remit.Event) string {
 func (j *Judge) applied(at int64, e *remit.Applied) string {
 	before := j.set
 	j.set = nil
+	j.control.trials = maps.Clone(j.control.wanted)
 	if why := j.oneZone(); why != "" {
 		return why
 	}
@@ -144,7 +152,12 @@ func (j *Judge) declared(n int, event remit.Event) string {
 		note("secret/"+e.Name, e.By)
 	case *remit.DetectionDeclared:
 		j.control.detects[e.Name] = e.Suspend
+	case *remit.ActivationDeclared:
+		j.control.wanted[e.Of] = true
 	case *remit.PolicyInstalled:
+		if e.By != "" && j.control.trials["policy"] && !j.control.tried[e.Bundle] {
+			return "control: a policy comes into force that was not tried on the past, as it must be"
+		}
 		j.policy = e.Bundle
 		note("policy", e.By)
 	case *remit.AgentDeclared:
@@ -155,13 +168,33 @@ func (j *Judge) declared(n int, event remit.Event) string {
 		} else if a.Function != e.Function || a.status == remit.AgentRetired {
 			return "R4: the function of an agent changed, or one that was retired came back"
 		}
-		a.AgentDeclared = *e
+		a.AgentDeclared, a.seen = *e, j.at
+		j.regranted(n, a)
 		a.owners = append(a.owners, change{e.Owner, n})
 		note("agent/"+e.Name, e.By)
 	case *remit.AgentChanged:
 		a := j.agents[e.Agent]
+		if e.Cause != "" {
+			why, known := j.idles(j.at, a, e)
+			if why != "" {
+				return why
+			}
+			if !known {
+				return "log: nobody knows why an agent changes"
+			}
+			if a.status, a.idle = e.Status, 0; e.Cause == remit.CauseIdle {
+				a.idle, a.cut, a.cutBy = j.at, n, e.By
+			} else {
+				a.seen = j.at
+			}
+			note("agent/"+e.Agent, e.By)
+			return ""
+		}
 		if a.status == remit.AgentRetired {
 			return "R2: an agent that was retired changes"
+		}
+		if a.idle = 0; e.Status == remit.AgentActive {
+			a.seen = j.at
 		}
 		found := j.control.found
 		j.control.found = nil
@@ -178,13 +211,19 @@ func (j *Judge) declared(n int, event remit.Event) string {
 			j.leaves(n, remit.ID(e.Name), e.By)
 		case "agent":
 			a := j.agents[e.Name]
-			a.status, a.cut, a.cutBy = remit.AgentRetired, n, e.By
+			a.status, a.cut, a.cutBy, a.idle = remit.AgentRetired, n, e.By, 0
+		case "campaign":
+			delete(j.reviews.campaigns, e.Name)
+		case "reviews":
+			j.reviews.settings = nil
 		case "group":
 			j.groups[e.Name], j.people.from[e.Name] = nil, nil
 		case "secret":
 			delete(j.secrets, e.Name)
 		case "tool":
 			delete(j.tools, e.Name)
+		case "activation":
+			delete(j.control.wanted, e.Name)
 		case "detection":
 			delete(j.control.detects, e.Name)
 		}
@@ -228,6 +267,8 @@ func (j *Judge) alive(task remit.ID, at int64) string {
 	switch {
 	case t.ended, at >= t.Deadline, t.entry < j.forked:
 		return "the task has ended"
+	case t.cut != 0:
+		return "what its grant rests on was taken away"
 	case a.status != remit.AgentActive, t.entry < a.cut, a.Expires != 0 && at >= a.Expires*1e9:
 		return "its agent has ended"
 	case j.dead[a.Owner], j.dead[t.Requester], t.entry < j.cut[t.Requester]:
@@ -267,7 +308,7 @@ func (j *Judge) ended(e *remit.TaskEnded) string {
 	j.up(t, func(t *task) {
 		a := j.agents[t.Agent]
 		may = may || e.By == t.Requester || e.By == a.Owner ||
-			t.entry < a.cut && e.By == a.cutBy || t.entry < j.cut[t.Requester] && e.By == j.cutBy[t.Requester] // who ended what it rests on
+			t.cut != 0 || t.entry < a.cut && e.By == a.cutBy || t.entry < j.cut[t.Requester] && e.By == j.cutBy[t.Requester] // who ended what it rests on
 	})
 	if !may {
 		return "control: a task is ended by somebody who has no part in it"

@@ -70,6 +70,7 @@ type Judge struct {
 	glasses  map[string]remit.BreakGlassDeclared
 	broke    map[remit.ID]*glass
 	set      *set // of declarations that nobody has closed yet
+	reviews  reviews
 }
 
 type (
@@ -83,6 +84,8 @@ type (
 		owners []change
 		cut    int // the entry that ended it, or its owner, the last time
 		cutBy  remit.ID
+		seen   int64 // its last sign of life
+		idle   int64 // when it suspended or retired itself
 	}
 	task struct {
 		remit.TaskCreated
@@ -95,6 +98,7 @@ type (
 		taints  map[string]bool
 		plan    planned
 		gone    []remit.ID // plans of it that were withdrawn
+		cut     int        // the entry that took away what its grant rests on
 	}
 	access struct {
 		remit.AccessOpened
@@ -132,7 +136,7 @@ func New() *Judge {
 		runs: map[remit.ID]remit.InstanceStarted{}, launched: map[remit.ID]int{}, access: map[remit.ID]*access{}, permits: map[remit.ID]*permit{}, tries: map[remit.ID]*permit{},
 		pushes: map[remit.EntryIndex]push{}, denials: map[remit.EntryIndex]bool{}, changed: map[string][]change{}, zones: map[string]map[remit.Zone]bool{}, chain: newChain(),
 		secrets: map[string]remit.SecretDeclared{}, tools: map[string]remit.ToolDeclared{}, born: map[remit.ID]bool{}, tokens: map[remit.Digest]int64{}, answers: map[remit.Digest]int64{},
-		people: newPeople(), control: control{erased: map[remit.Digest]bool{}, detects: map[string]bool{}, contained: map[string]bool{}}}
+		reviews: newReviews(), people: newPeople(), control: control{erased: map[remit.Digest]bool{}, detects: map[string]bool{}, contained: map[string]bool{}, tried: map[remit.Digest]bool{}, trials: map[string]bool{}, wanted: map[string]bool{}}}
 }
 
 // Log judges a whole log. The error is for a log that cannot be read.
@@ -309,6 +313,10 @@ func (j *Judge) read(n int, at int64, event remit.Event) string {
 	if wrong, is := j.broken(n, at, event); is {
 		return wrong
 	}
+	j.signs(n, at, event)
+	if wrong, is := j.certifies(n, at, event); is || wrong != "" {
+		return wrong
+	}
 	switch e := event.(type) {
 	case *remit.Genesis:
 		j.profile = e.Profile
@@ -316,7 +324,7 @@ func (j *Judge) read(n int, at int64, event remit.Event) string {
 		j.rules = e.Version
 	case *remit.UpstreamDeclared, *remit.BoundaryDeclared, *remit.SecretStored, *remit.DenialRepeated, *remit.LeaseOpened, *remit.LeaseMoved:
 	case *remit.PersonDeclared, *remit.KeyConfirmed, *remit.PersonKilled, *remit.GroupDeclared, *remit.RepositoryDeclared, *remit.EnvironmentDeclared,
-		*remit.SecretDeclared, *remit.ToolDeclared, *remit.PolicyInstalled, *remit.AgentDeclared, *remit.DetectionDeclared, *remit.NotifyDeclared, *remit.AgentChanged, *remit.Removed:
+		*remit.SecretDeclared, *remit.ToolDeclared, *remit.PolicyInstalled, *remit.AgentDeclared, *remit.DetectionDeclared, *remit.ActivationDeclared, *remit.NotifyDeclared, *remit.AgentChanged, *remit.Removed:
 		return j.declared(n, event)
 	case *remit.PersonInvited, *remit.InvitationWithdrawn, *remit.KeyEnrolled, *remit.KeyAdmitted, *remit.KeyRemoved, *remit.GroupsShown:
 		return j.person(n, at, event)
@@ -353,6 +361,9 @@ func (j *Judge) read(n int, at int64, event remit.Event) string {
 	case *remit.Applied:
 		return j.applied(at, e)
 	case *remit.Redeemed:
+		if p := j.permits[e.Permit]; p != nil {
+			j.used(n, p.Task, p.Steps, p.Child.Function)
+		}
 		return j.redeemed(at, e)
 	case *remit.Recorded:
 		return j.recorded(at, e)

@@ -59,7 +59,7 @@ func goodLogs(t *testing.T) [][][]byte {
 
 func playLogs(t *testing.T) (logs [][][]byte) {
 	t.Helper()
-	n := uint64(250)
+	n := uint64(320)
 	if testing.Short() {
 		n = 60
 	}
@@ -187,7 +187,7 @@ func TestBentLogsAreFound(t *testing.T) {
 	for _, l := range logs {
 		plain = append(plain, decode(t, l))
 	}
-	for _, b := range slices.Concat(bends, planBends, glassBends, keyBends, seenBends, stepBends) {
+	for _, b := range slices.Concat(bends, planBends, glassBends, keyBends, seenBends, stepBends, reviewBends) {
 		t.Run(b.name, func(t *testing.T) {
 			bent, named := 0, 0
 			for n, leaves := range logs {

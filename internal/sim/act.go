@@ -69,7 +69,7 @@ var moves = []struct {
 	{"an instance starts", 2, (*World).start},
 	{"a CI job starts", 1, (*World).job},
 	{"declarations change", 3, (*World).declare},
-	{"somebody enrols a key", 3, (*World).enrols},
+	{"somebody enrols a key", 5, (*World).enrols},
 	{"somebody loses a key", 1, (*World).loses},
 	{"somebody signs in at a provider", 2, (*World).signsIn},
 	{"time passes", 4, (*World).pass},
@@ -80,6 +80,9 @@ var moves = []struct {
 	{"an upstream's answer will be lost", 2, func(w *World) { w.deaf = true }},
 	{"the clock jumps", 1, (*World).jump},
 	{"many act at once", 3, (*World).together},
+	{"reviews open", 2, (*World).reviews},
+	{"people answer reviews", 3, (*World).answers},
+	{"something comes back", 2, (*World).returns},
 }
 
 // weighted has each move as often as it happens.

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -68,11 +69,14 @@ type Options struct {
 	Mounts  map[string]http.Handler // besides git and probe, which say who they think is calling
 	Jobs    server.Jobs             // that start CI jobs; the engine
 
-	PublicLog bool // as of server.Config
+	PublicLog bool        // as of server.Config
+	Scan      server.Scan // as of server.Config
 
 	Providers []signin.Provider // at which people sign in
 
 	Host string // by which browsers know the server, such as localhost: an address has no passkeys; 127.0.0.1
+
+	Certificates func() time.Time // that the CA goes by; the clock. Weeks cannot pass where clients go by the machine's
 }
 
 func must[T any](t testing.TB) func(T, error) T {
@@ -99,7 +103,10 @@ func New(t testing.TB, o Options) *World {
 	w.Store = must[*sqlite.Store](t)(sqlite.Open(filepath.Join(dir, "log.db"), sqlite.Options{}))
 	w.Blobs = must[*ledger.BlobDir](t)(ledger.OpenBlobDir(filepath.Join(dir, "blobs"), ledger.BlobOptions{}))
 	w.Bundles = &Bundles{files: map[remit.Digest][]remit.PolicyFile{}}
-	w.CA = must[*identity.CA](t)(identity.CreateCA(filepath.Join(dir, "ca"), Org, w.Clock.Now))
+	if o.Certificates == nil {
+		o.Certificates = w.Clock.Now
+	}
+	w.CA = must[*identity.CA](t)(identity.CreateCA(filepath.Join(dir, "ca"), Org, o.Certificates))
 	w.Engine = must[*engine.Engine](t)(engine.Open(ctx, engine.Config{Store: w.Store, Blobs: w.Blobs, Policies: w.Bundles, Clock: w.Clock,
 		Log: slog.New(slog.DiscardHandler), Kills: filepath.Join(dir, "pending-kills")}))
 	first := must[remit.Digest](t)(w.Bundles.Install(ctx, []remit.PolicyFile{{Name: "first.rego", Text: "package remit.any\n"}}))
@@ -125,7 +132,7 @@ func New(t testing.TB, o Options) *World {
 		mounts[name] = h
 	}
 	w.Server = server.New(server.Config{Engine: w.Engine, Follow: w.Follow, CA: w.CA, Sessions: w.Sessions, Tokens: w.Tokens, Bundles: w.Bundles,
-		Log: logbook{w}, Jobs: o.Jobs, Base: w.URL, Key: [32]byte{1}, Version: "test", Mounts: mounts, Clock: w.Clock, PublicLog: o.PublicLog, Card: console.CardPage,
+		Log: logbook{w}, Jobs: o.Jobs, Base: w.URL, Key: [32]byte{1}, Version: "test", Mounts: mounts, Clock: w.Clock, PublicLog: o.PublicLog, Scan: o.Scan, Card: console.CardPage,
 		Providers: must[*signin.Providers](t)(signin.NewProviders(w.URL+"/v1/orgs/"+string(Org), o.Providers, w.Clock.Now))})
 	pages := http.NewServeMux()
 	pages.Handle("/", w.Server)

@@ -156,6 +156,17 @@ func Declarations(in remit.Declarations) error {
 		once(fmt.Sprintf("escalations[%d].name", i), e.Name)
 	}
 	remit.CheckNotify(in, k.wrong)
+	once = seen("activation")
+	for i, a := range in.Activation {
+		at := fmt.Sprintf("activation[%d]", i)
+		if a.Name != "policy" && a.Name != "declarations" {
+			k.wrong(at+".name", "a trial is wanted of policy or of declarations, not of %.40q", a.Name)
+		}
+		if q := a.MaxMoreQuestions; q != nil && *q < 0 {
+			k.wrong(at+".max_more_questions", "a bound on questions is 0 or more; leave it out for none")
+		}
+		once(at+".name", a.Name)
+	}
 	once = seen("detection")
 	for i, d := range in.Detections {
 		at := fmt.Sprintf("detections[%d].name", i)

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/declare"
+	"github.com/remit-dev/remit/policy"
+	"github.com/remit-dev/remit/sarif"
+)
+
+// lint is one line of what remit policy lint found.
+type lint struct {
+	Code     string `json:"code"`
+	File     string `json:"file"`
+	Line     int    `json:"line,omitempty"`
+	Sentence string `json:"sentence"`
+	Help     string `json:"help"`
+}
+
+// notes are codes that cost something and break nothing: they are told, and fail nothing.
+var notes = []string{"unindexed"}
+
+// wide is the code of entitlements without a bound.
+const wide = "wide"
+
+func newPolicyLint(a *app) *cobra.Command {
+	var declarations, out string
+	var strict bool
+	var codes []string
+	for _, c := range policy.LintCodes() {
+		codes = append(codes, fmt.Sprintf("  %-12s%s", c.Code, c.Meaning))
+	}
+	c := &cobra.Command{
+		Use:   "lint DIR",
+		Short: "Find rules that never fire, hold for nobody, or have no test",
+		Long: `Looks in the modules of DIR for what compiles and is not as it should be:
+
+` + strings.Join(codes, "\n") + `
+  ` + fmt.Sprintf("%-12s%s", wide, "an entitlement to all resources of a kind, or to every ref") + `
+
+The last one and unmeetable need the declarations: those of DIR, where it is their directory, or those of --declarations. It
+needs no server. The exit code is 1 where something was found, unindexed rules apart unless --strict.`,
+		Example: `  remit policy lint declarations
+  remit policy lint declarations/policy --declarations declarations -o json
+  remit policy lint declarations --sarif lint.sarif`,
+		Args: one,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			files, err := readPolicy(args[0])
+			if err != nil {
+				return err
+			}
+			at := args[0]
+			if !slices.ContainsFunc(files, func(f remit.PolicyFile) bool { _, err := os.Stat(filepath.Join(at, f.Name)); return err == nil }) {
+				at = filepath.Join(at, "policy")
+				if declarations == "" {
+					declarations = args[0]
+				}
+			}
+			var groups map[string]int
+			found := []lint{}
+			if declarations != "" {
+				set, pos, err := readDeclarations(declarations)
+				if err != nil {
+					return err
+				}
+				groups = sizes(set)
+				found = append(found, wideIn(set, pos, declarations)...)
+			}
+			list, err := policy.LintBundle(cmd.Context(), files, groups)
+			if err != nil {
+				return err
+			}
+			for _, l := range list {
+				found = append(found, lint{l.Code, filepath.Join(at, l.File), l.Line, l.Sentence, l.Help})
+			}
+			if out != "" {
+				if err := a.writeLint(out, found); err != nil {
+					return err
+				}
+			}
+			if out != "-" {
+				if err := a.print(found, func() { a.printLint(found) }); err != nil {
+					return err
+				}
+			}
+			if slices.ContainsFunc(found, func(l lint) bool { return strict || !slices.Contains(notes, l.Code) }) {
+				return exitCode(remit.ExitError)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&declarations, "declarations", "", "directory of the declarations that the policy stands beside")
+	c.Flags().StringVar(&out, "sarif", "", "write the findings to this file as SARIF 2.1.0; - is standard output")
+	c.Flags().BoolVar(&strict, "strict", false, "exit with 1 for rules that cannot be indexed too")
+	return c
+}
+
+// sizes are how many members each group has; -1 where a provider says who they are.
+func sizes(set *remit.Declarations) map[string]int {
+	out := map[string]int{}
+	for _, g := range set.Groups {
+		out[g.Name] = len(g.Members)
+		if len(g.From) > 0 {
+			out[g.Name] = -1
+		}
+	}
+	if _, declared := out[remit.Administrators]; !declared {
+		out[remit.Administrators] = -1 // genesis made it
+	}
+	return out
+}
+
+// wideIn finds entitlements that name no bound.
+func wideIn(set *remit.Declarations, pos *declare.Positions, dir string) (found []lint) {
+	say := func(path, format string, args ...any) {
+		file, line, _ := pos.Locate(path)
+		found = append(found, lint{wide, filepath.Join(dir, file), line, path + ": " + fmt.Sprintf(format, args...),
+			"name the repositories, refs or tools that the agent works on"})
+	}
+	for i, agent := range set.Agents {
+		for j, e := range agent.Entitlements {
+			at := fmt.Sprintf("agents[%d].entitlements[%d]", i, j)
+			for _, r := range e.Resources {
+				if kind, rest, _ := strings.Cut(string(r), ":"); rest == "**" || rest == "*" {
+					say(at, "agent %s is entitled to every %s there is", agent.Name, kind)
+				}
+			}
+			for _, r := range e.Refs {
+				if r == "refs/**" || r == "refs/heads/**" || r == "refs/tags/**" {
+					say(at, "agent %s may move every ref of %s", agent.Name, r)
+				}
+			}
+		}
+	}
+	return found
+}
+
+func (a *app) printLint(found []lint) {
+	for _, l := range found {
+		tone := red
+		if slices.Contains(notes, l.Code) {
+			tone = faint
+		}
+		a.printf("%s:%d: %s %s; %s\n", visible(l.File), l.Line, a.paint(tone, l.Code), visible(l.Sentence), l.Help)
+	}
+	if len(found) == 0 {
+		a.printf("nothing found\n")
+		return
+	}
+	a.printf("%s\n", counted(len(found), "finding"))
+}
+
+func (a *app) writeLint(file string, found []lint) error {
+	var rules []sarif.Rule
+	for _, c := range append(policy.LintCodes(), policy.LintCode{Code: wide, Meaning: "an entitlement without a bound"}) {
+		rules = append(rules, sarif.Rule{ID: "policy/" + c.Code, Short: sarif.Message{Text: c.Meaning}, Default: sarif.Configuration{Level: levelOf(c.Code)}})
+	}
+	run := sarif.Run{Tool: sarif.Tool{Driver: sarif.Driver{Name: "remit", Version: version, Rules: rules}}, Results: []sarif.Result{}}
+	for _, l := range found {
+		place := &sarif.Physical{Artifact: sarif.Artifact{URI: filepath.ToSlash(l.File)}}
+		if l.Line > 0 {
+			place.Region = &sarif.Region{StartLine: l.Line}
+		}
+		run.Results = append(run.Results, sarif.Result{RuleID: "policy/" + l.Code, Level: levelOf(l.Code), Message: sarif.Message{Text: l.Sentence + "; " + l.Help},
+			Locations: []sarif.Location{{Physical: place}}})
+	}
+	return a.writeTo(file, func(w io.Writer) error { return sarif.Write(w, sarif.Log{Runs: []sarif.Run{run}}) })
+}
+
+func levelOf(code string) string {
+	if slices.Contains(notes, code) {
+		return sarif.Note
+	}
+	return sarif.Warning
+}
