@@ -197,6 +197,7 @@ func TestCanariesAreNotKnownByLooking(t *testing.T) {
 			break
 		}
 	}
+	p.See(fmt.Sprintf("1 of %d ended", l.Open)) // the page is drawn anew; a click before that is lost
 	p.Click("[data-recommended]")
 	p.See("Nothing waits for your answer.")
 	h.pass(time.Minute)
