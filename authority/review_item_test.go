@@ -482,6 +482,24 @@ func TestARemovalEndsTheGrantsThatRestOnItAtOnce(t *testing.T) {
 	w.replay()
 }
 
+func TestARemovalEndsGrantsOfWhatWasWider(t *testing.T) {
+	// An administrator narrows an entitlement; tasks that run keep their grants. What is left of it is removed: they end.
+	w := reviewed(t)
+	c := w.task("coder", "p-mia")
+	w.apply(func(s *authority.Set) {
+		s.Agents[0].Entitlements = slices.Clone(s.Agents[0].Entitlements)
+		s.Agents[0].Entitlements[0].Actions = []remit.Action{"source.push"}
+	})
+	if !w.s.TaskLive(c.Task, w.now.UnixNano()) {
+		t.Fatal("a narrowing ended a task that runs")
+	}
+	w.must(w.answer("mia", soft("mia"), remit.Remove, w.about("coder", "source.push")))
+	if w.has("coder", "source.push") || w.s.TaskLive(c.Task, w.now.UnixNano()) {
+		t.Fatal("a grant outlives the entitlement that a part of it rests on")
+	}
+	w.replay()
+}
+
 func TestNarrowerIsNotAWayAround(t *testing.T) {
 	// An administrator writes the same entitlement a little narrower while it is reviewed: silence removes that as well.
 	w := reviewed(t)

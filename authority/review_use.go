@@ -224,10 +224,25 @@ func (s *State) takeAway(a *Agent, n remit.EntryIndex, at int64, x *Item, e *rem
 			return out
 		}
 		was, is := forTask(gone), forTask(left)
-		if slices.ContainsFunc(t.Grant, func(g remit.Scope) bool { return contained(g, was) && !contained(g, is) }) {
+		if slices.ContainsFunc(singles(t.Grant), func(g remit.Scope) bool { return contained(g, was) && !contained(g, is) }) {
 			s.cut(t, Change{e.By, n})
 		}
 	}
+}
+
+// singles splits scopes, so that each is of one action on one pattern: a scope of a grant may rest on several entitlements.
+func singles(of []remit.Scope) []remit.Scope {
+	var out []remit.Scope
+	for _, sc := range of {
+		for _, act := range sc.Actions {
+			for _, res := range sc.Resources {
+				one := sc
+				one.Actions, one.Resources = []remit.Action{act}, []remit.Pattern{res}
+				out = append(out, one)
+			}
+		}
+	}
+	return out
 }
 
 // ownItem tells whether a holding has an item of its own beside x, that is open or by which it was kept.

@@ -97,8 +97,8 @@ func Parse(file string, text []byte) (Framework, error) {
 	if err != nil {
 		return f, wrong(file, lineOf(err), "it is not YAML: %s", firstLine(err))
 	}
-	if len(doc.Docs) != 1 {
-		return f, wrong(file, 1, "a map is one document, not %d", len(doc.Docs))
+	if len(doc.Docs) != 1 || doc.Docs[0].Body == nil {
+		return f, wrong(file, 1, "a map is one document with something in it")
 	}
 	var odd indirect
 	if ast.Walk(&odd, doc.Docs[0]); odd.line > 0 {

@@ -461,10 +461,21 @@ func (j *Judge) takes(n int, at int64, e *remit.ReviewRemoved, answer *remit.Rev
 	for _, sc := range e.Left { // it was certified with the rest gone
 		r.newest[x.Agent+" "+nameOf(sc, "")] = x
 	}
+	before := &agent{AgentDeclared: remit.AgentDeclared{Entitlements: was}}
 	for _, t := range j.tasks {
-		if t.Agent == a.Name && !t.ended && t.cut == 0 && (j.entitled(&remit.TaskCreated{Grant: t.Grant}, &agent{AgentDeclared: remit.AgentDeclared{Entitlements: was}}, j.branch(t)) == "") &&
-			j.entitled(&remit.TaskCreated{Grant: t.Grant}, a, j.branch(t)) != "" {
-			t.cut = n
+		if t.Agent != a.Name || t.ended || t.cut != 0 {
+			continue
+		}
+		for _, g := range t.Grant {
+			for _, act := range g.Actions {
+				for _, res := range g.Resources {
+					g.Actions, g.Resources = []remit.Action{act}, []remit.Pattern{res}
+					one := &remit.TaskCreated{Grant: []remit.Scope{g}}
+					if j.entitled(one, before, j.branch(t)) == "" && j.entitled(one, a, j.branch(t)) != "" {
+						t.cut = n
+					}
+				}
+			}
 		}
 	}
 	return ""
