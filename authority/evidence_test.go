@@ -117,6 +117,23 @@ func TestEvidenceInsteadOfPeople(t *testing.T) {
 		r.Refs[0].Signers = []remit.ID{"p-sam"}
 		w.hold(r, remit.ImpactHeld)
 	})
+	run("nor where that one had it from another", remit.EvidenceVerdict, func(t *testing.T, w *world) {
+		task := w.made(delegate(w.task("critic", "p-noa"), wants("critic2", "review.submit", remit.Pattern(payments))))
+		c := w.launch(task.ID, task.Agent, task.Requester)
+		w.carryOut(w.allow(verdict(c, topic, "1", remit.ReviewApprove, "src/a")).Permit.ID, remit.Done, "")
+		at := remit.EntryIndex(len(w.log) - 1)
+		passes(w, at)
+		r := asked(w)
+		r.Refs[0].Signers = []remit.ID{w.s.Agents["critic2"].Owner}
+		w.hold(r, remit.ImpactHeld)
+		w.apply(func(s *authority.Set) { s.Agents[5].Owner = "p-rio" })
+		passes(w, at)
+		for _, behind := range []remit.ID{"p-sam", "p-rio"} { // who owned it when it said so, and who owns it by now
+			r = asked(w)
+			r.Refs[0].Signers = []remit.ID{behind}
+			w.hold(r, remit.ImpactHeld)
+		}
+	})
 	run("two agents of one owner are one", "verdict:2", func(t *testing.T, w *world) {
 		w.apply(func(s *authority.Set) { s.Agents[5].Owner = "p-noa" })
 		review(w, "critic", "p-noa", remit.ReviewApprove, nil)

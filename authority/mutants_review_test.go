@@ -45,7 +45,7 @@ var reviewMutants = []mutant{
 	{"review_step.go", "a use begins the time of being unused again", "max(h.GrantedAt, h.LastAt, h.KeptAt, set.Since)", "max(h.GrantedAt, h.KeptAt, set.Since)"},
 	{"review_apply.go", "what is kept is not asked about at once", "h.Kept, h.KeptAt = n, at\n\t\t\t}\n\t\t\ts.endItem", "_ = h\n\t\t\t}\n\t\t\ts.endItem"},
 	{"review_apply.go", "the figures of a run are its own", "if r.Counts != e.Counts {", "if false {"},
-	{"review_use.go", "reviews: R2: a removal ends the grants that rest on it", "if slices.ContainsFunc(t.Grant, func(g remit.Scope) bool { return contained(g, was)", "if false && slices.ContainsFunc(t.Grant, func(g remit.Scope) bool { return contained(g, was)"},
+	{"review_use.go", "reviews: R2: a removal ends the grants that rest on it", "if slices.ContainsFunc(singles(t.Grant), func(g remit.Scope) bool { return contained(g, was)", "if false && slices.ContainsFunc(t.Grant, func(g remit.Scope) bool { return contained(g, was)"},
 	{"review_use.go", "reviews: R2: and no others", "contained(g, was) && !contained(g, is)", "contained(g, was) || contained(g, is)"},
 	{"review_use.go", "narrower is not a way around", "contained(sc, []remit.Scope{x.Scope}) && !s.ownItem(a.Holds[k], x)", "false"},
 	{"review_use.go", "what has an item of its own is decided by that", "&& !s.ownItem(a.Holds[k], x)", ""},

@@ -80,6 +80,15 @@ func TestVerdictsOfOneReviewer(t *testing.T) {
 		w.carryOut(w.allow(v).Permit.ID, remit.Done, "")
 		w.deny(by(merge(w.task("merger", "p-noa"), topic, "1", "src/a")), remit.ReviewMissing, "there are 0")
 	})
+	t.Run("nor is an owner of the one to whom it is handed", func(t *testing.T) {
+		w := related(t, func(s *authority.Set) { s.Repositories[0].Reviews = 1 })
+		r := child(w, delegate(w.task("critic", "p-mia"), second))
+		review(w, r)
+		w.hold(asked(w), remit.ImpactHeld)
+		m := asked(w)
+		m.Refs[0].Signers = []remit.ID{w.s.Agents["critic2"].Owner} // known only now
+		w.deny(m, remit.ReviewMissing, "there are 0")
+	})
 	t.Run("who asks two reviewers has two", func(t *testing.T) {
 		w := twoReviews(t, false)
 		c := w.task("planner", "p-mia")
