@@ -160,6 +160,7 @@ type PathsCut struct {
 	Missing   []PathPlace `json:"missing"`         // free paths escalate here
 	Vacuous   []PathPlace `json:"vacuous"`         // approvals that stop nobody
 	Redundant []PathPlace `json:"redundant"`       // approvals where another one is asked for anyhow
+	Elsewhere int         `json:"elsewhere"`       // approvals that are on no path of the question
 	Nodes     []PathNode  `json:"nodes"`
 	Unseen    []string    `json:"unseen,omitempty"`
 }

@@ -231,9 +231,11 @@ func (n *flow) push(s, t, most int) int {
 // Placement compares where approvals stand between what From and To match with where they would cut.
 //
 //   - Missing: edges of free paths that escalate.
-//   - Vacuous: approvals that who asks can give alone, or that are replaced by evidence which agents make; such around which
-//     a free path leads; and such to which nothing of From ever comes, or behind which nothing of To is.
+//   - Vacuous: approvals that who asks can give alone, or that are replaced by evidence which agents make; and such around
+//     which a free path leads.
 //   - Redundant: approvals on ways on each of which another one is asked for anyhow.
+//
+// Those to which nothing of From ever comes, or behind which nothing of To is, are only counted.
 func (g *Graph) Placement(from, to string) (Placement, error) {
 	start, err := g.match(from)
 	if err != nil {
@@ -261,12 +263,10 @@ func (g *Graph) Placement(from, to string) (Placement, error) {
 			put(&p.Vacuous, Place{Edge: *edge, Why: "whoever asks gives its votes alone", Path: g.through(f, e)})
 		case edge.Approval.Self && edge.Approval.Glass == "":
 			put(&p.Vacuous, Place{Edge: *edge, Why: "profile solo: who asked may vote for themselves"})
-		case src < 0:
-			put(&p.Vacuous, Place{Edge: *edge, Why: "nothing that the attacker holds at first ever comes to it"})
+		case src < 0 || !f.reaches(rest, dst):
+			p.Elsewhere++
 		case f.w.cost(dst) == 0:
 			put(&p.Vacuous, Place{Edge: *edge, Why: "a free path leads around it", Path: g.way(f.w, dst)})
-		case !f.reaches(rest, dst):
-			put(&p.Vacuous, Place{Edge: *edge, Why: "nothing that is asked about is behind it"})
 		case f.w.asked[src] > 0:
 			put(&p.Redundant, Place{Edge: *edge, Why: "whoever comes to it was let through by another approval", Path: g.way(f.w, g.src[e])})
 		case !f.leads[dst]:

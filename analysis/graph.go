@@ -289,6 +289,7 @@ type Placement struct {
 	Missing   []Place `json:"missing"`   // free paths escalate here: an approval belongs on it
 	Vacuous   []Place `json:"vacuous"`   // approvals that stop nobody
 	Redundant []Place `json:"redundant"` // approvals on ways on which another one is asked for anyhow
+	Elsewhere int     `json:"elsewhere"` // approvals that are on no path of the question
 }
 
 // Place is an edge with what is to be said of it.

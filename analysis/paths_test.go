@@ -202,6 +202,16 @@ func TestPlacement(t *testing.T) {
 	if len(p.Cut.Edges) != 0 || !slices.ContainsFunc(p.Redundant, func(x Place) bool { return x.Edge.Action == "secret.read" }) {
 		t.Errorf("whoever asks for the secret was let in by a vote: %+v", p.Redundant)
 	}
+	held := 0
+	for _, e := range g.Edges {
+		if e.Verdict == remit.Hold {
+			held++
+		}
+	}
+	narrow, err := g.Placement("agent:merger", "repo:forge/acme/payments")
+	if err != nil || narrow.Elsewhere <= p.Elsewhere || narrow.Elsewhere >= held || len(narrow.Vacuous) > 0 {
+		t.Errorf("of %d approvals, %d and %d are elsewhere: %v", held, narrow.Elsewhere, p.Elsewhere, err)
+	}
 }
 
 func TestCompare(t *testing.T) {

@@ -27,7 +27,7 @@ func somePaths() map[string]any {
 		"/paths":       remit.PathsAnswer{From: []string{read.From}, To: []string{deploy.To, hostile}, Paths: ways, Nodes: nodes, Unseen: []string{"No scan looked at forge."}},
 		"/paths/reach": remit.PathsReach{From: []string{read.From}, Free: []remit.PathReached{{Node: nodes[1], Steps: 1, Last: read}, {Node: nodes[3], Steps: 2, Last: trick}}, One: []remit.PathReached{{Node: nodes[2], Approvals: 1, Steps: 2, Last: deploy}}},
 		"/paths/cut": remit.PathsCut{Edges: []remit.PathEdge{trick}, Uncut: []remit.PathUncut{{Node: hostile, Path: &ways[0]}}, Missing: []remit.PathPlace{{Edge: trick, Why: "nobody is asked", Path: &ways[0]}},
-			Vacuous: []remit.PathPlace{{Edge: deploy, Why: "the same people"}}},
+			Vacuous: []remit.PathPlace{{Edge: deploy, Why: "the same people"}}, Elsewhere: 2},
 	}
 }
 
@@ -37,7 +37,7 @@ func TestPathsAreDrawnWithWhateverTheyAreCalled(t *testing.T) {
 	for path, want := range map[string][]string{
 		"/paths":       {`<polyline class="free"`, `<polyline class="asked"`, `class="box z-P"`, "on 1 of them nobody is asked", "2 of release-managers", "No scan looked at forge."},
 		"/paths/reach": {"After one approval", `href="/console/log/12"`, "Agent coder reads it."},
-		"/paths/cut":   {"The fewest approvals", "No approval keeps an attacker from", "The same people."},
+		"/paths/cut":   {"The fewest approvals", "No approval keeps an attacker from", "The same people.", "2 approvals</a> elsewhere"},
 	} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/console"+path, nil))

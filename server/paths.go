@@ -243,7 +243,7 @@ func (s *Server) Cut(ctx context.Context, q remit.PathsQuery) (out remit.PathsCu
 	}
 	w := g.wire()
 	out = remit.PathsCut{From: w.ids(found.Cut.From), To: w.ids(found.Cut.To), Edges: []remit.PathEdge{},
-		Missing: w.places(found.Missing), Vacuous: w.places(found.Vacuous), Redundant: w.places(found.Redundant), Unseen: w.texts(g.Unseen)}
+		Missing: w.places(found.Missing), Vacuous: w.places(found.Vacuous), Redundant: w.places(found.Redundant), Elsewhere: found.Elsewhere, Unseen: w.texts(g.Unseen)}
 	for _, e := range found.Cut.Edges {
 		out.Edges = append(out.Edges, w.edge(e))
 	}

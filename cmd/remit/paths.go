@@ -355,5 +355,8 @@ func (a *app) printCut(found remit.PathsCut) {
 			a.printf("%s %s %s %s\n    %s\n", part.name, visible(p.Edge.From), visible(p.Edge.Does()), visible(p.Edge.To), visible(p.Why))
 		}
 	}
+	if found.Elsewhere > 0 {
+		a.printf("%s\n", a.paint(faint, counted(found.Elsewhere, "approval")+" elsewhere, on no path of this question"))
+	}
 	a.printUnseen(found.Unseen)
 }
