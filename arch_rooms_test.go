@@ -131,6 +131,6 @@ var larger = map[string]int{
 	"analysis":       4100,  // attack paths, right-sizing and drafts; each could be a room of its own
 	"identity":       2700,  // workloads and people; people could be a room beside
 	"gateway/git":    2700,  // the protocol, and make.go, which makes commits for the other gateways and could be a room of its own
-	"evidence":       2700,  // a state for each control; OSCAL could be a room of its own
+	"evidence":       2900,  // a state for each control; OSCAL could be a room of its own
 	"launch":         3000,  // the launcher, and how it confines on Linux
 }

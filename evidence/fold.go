@@ -123,6 +123,14 @@ func (c count) event(e remit.Event) {
 		case remit.AgentActive:
 			c.hit("agents.resumed")
 		}
+		switch {
+		case e.Cause == remit.CauseIdle && e.Status == remit.AgentSuspended:
+			c.hit("agents.idle-suspended")
+		case e.Cause == remit.CauseIdle && e.Status == remit.AgentRetired:
+			c.hit("agents.idle-retired")
+		case e.Cause == remit.CauseRevived:
+			c.hit("agents.revived")
+		}
 	case *remit.TaskCreated:
 		c.hit("tasks.created")
 		if e.Parent != "" {
@@ -182,7 +190,9 @@ func (c count) event(e remit.Event) {
 	case *remit.LeaseMoved:
 		c.lease(e)
 	case *remit.PolicyInstalled:
-		c.hit("policies.installed")
+		c.installed(e)
+	case *remit.PolicyTried:
+		c.tried(e)
 	case *remit.Applied:
 		c.hit("declarations.applied")
 		if e.Access != "" {
@@ -232,30 +242,9 @@ func (c count) event(e remit.Event) {
 		if e.Unseen > 0 {
 			c.hit("scans.blind")
 		}
-	case *remit.CampaignOpened:
-		c.hit("reviews.campaigns")
-	case *remit.ReviewOpened:
-		c.hit("reviews.items")
-	case *remit.ReviewAnswered:
-		c.hit("reviews.answered")
-		if e.Canary && e.Answer == remit.Keep {
-			c.hit("reviews.fooled")
-		}
-	case *remit.ReviewRemoved:
-		c.hit("reviews.removed")
-		if e.Lapsed {
-			c.hit("reviews.lapsed")
-		}
-	default:
-		if name := kinds[e.Kind()]; name != "" {
-			c.hit(name)
-		}
+	case *remit.CampaignOpened, *remit.CampaignClosed, *remit.ReviewOpened, *remit.ReviewAnswered, *remit.ReviewRemoved, *remit.ReviewRegranted:
+		c.review(e)
 	}
-}
-
-// kinds are the figures of events that say all by their kind.
-var kinds = map[string]string{
-	"policy.tried": "policy.tried",
 }
 
 func (c count) instance(e *remit.InstanceStarted) {

@@ -227,7 +227,7 @@ func fitsControl(r remit.EvidenceReport, c remit.EvidenceControl, leaves map[rem
 		return fmt.Errorf("it is %q, and its reasons make it %q", c.State, combine(states))
 	}
 	if len(c.Figures) != len(known.figures) {
-		return fmt.Errorf("it has %d figures, not %d", len(c.Figures), len(known.figures))
+		return fmt.Errorf("it has %d figures, and in this release %d; verify the pack with the release that made it", len(c.Figures), len(known.figures))
 	}
 	silent := true
 	for n, x := range c.Figures {

@@ -98,17 +98,6 @@ func policies(v view) []said {
 	return out
 }
 
-func trials(v view) []said {
-	tried := v.entriesOf("policy.tried")
-	if len(tried) == 0 {
-		return []said{absent(nil, "no trial of a policy is recorded in this period")}
-	}
-	if installed := v.entriesOf("policies.installed"); len(installed) > len(tried) {
-		return []said{weak(installed, "more bundles were put in force than trials were recorded")}
-	}
-	return []said{weak(tried, "%s recorded; whether each bundle was tried before it was put in force is not compared here", some(len(tried), "trial is", "trials are"))}
-}
-
 func dual(v view) []said {
 	n, entry := v.world.admins()
 	switch {
@@ -401,58 +390,6 @@ func breakGlass(v view) []said {
 	}
 	if len(wrong) > 0 {
 		out = append(out, weak(wrong, "%s found wrong by who reviewed it", some(len(wrong), "opening was", "openings were")))
-	}
-	return out
-}
-
-func reviews(v view) (out []said) {
-	var declared []remit.EntryIndex
-	each(v.world.camps, func(_ string, c at[remit.CampaignDeclared]) { declared = append(declared, c.entry) })
-	if len(declared) == 0 {
-		return []said{absent(nil, "no campaign of reviews is declared")}
-	}
-	out = append(out, good(declared, "%s declared, and what nobody certifies is removed", some(len(declared), "campaign of reviews is", "campaigns of reviews are")))
-	answered, fooled := v.entriesOf("reviews.answered"), v.entriesOf("reviews.fooled")
-	switch {
-	case len(answered) > 0:
-		out = append(out, good(answered, "owners have answered"))
-	case len(v.entriesOf("reviews.items")) > 0:
-		out = append(out, absent(v.entriesOf("reviews.items"), "there were items, and nobody has answered one in this period"))
-	default:
-		out = append(out, weak(nil, "no campaign began in this period"))
-	}
-	if len(fooled) > 0 {
-		out = append(out, weak(fooled, "%s kept what the agent never had: somebody does not look", some(len(fooled), "answer", "answers")))
-	}
-	return out
-}
-
-func unused(v view) []said {
-	var out []said
-	r := v.world.reviews
-	switch {
-	case !r.there || r.said.SuspendAfter == 0 && r.said.RetireAfter == 0:
-		out = append(out, absent(nil, "nothing is declared that ends unused agents"))
-	case r.said.SuspendAfter == 0 || r.said.RetireAfter == 0:
-		out = append(out, weak([]remit.EntryIndex{r.entry}, "unused agents are suspended or retired, and not both"))
-	default:
-		out = append(out, good([]remit.EntryIndex{r.entry}, "unused agents are suspended after %s and retired after %s", days(r.said.SuspendAfter), days(r.said.RetireAfter)))
-	}
-	var idle []remit.EntryIndex
-	var who []string
-	active := v.world.active()
-	for _, a := range active {
-		if !a.used.After(v.since) && a.since.Before(v.since) {
-			idle, who = append(idle, a.entry), append(who, a.said.Name)
-		}
-	}
-	if len(active) == 0 {
-		return []said{unseen("no agent is declared")}
-	}
-	if len(idle) > 0 {
-		out = append(out, absent(idle, "%s: active, and not started in this period", names(who)))
-	} else {
-		out = append(out, good(nil, "every active agent was started in this period, or is new in it"))
 	}
 	return out
 }

@@ -13,7 +13,9 @@ import (
 type world struct {
 	genesis  *remit.Genesis
 	rules    at[remit.RulesActivated]
-	policy   at[remit.PolicyInstalled]
+	policy   bundle
+	tried    map[remit.Digest]trial // the newest trial of each bundle
+	wanted   map[string]at[remit.ActivationDeclared]
 	people   map[string]at[remit.PersonDeclared]
 	groups   map[string]at[remit.GroupDeclared]
 	agents   map[string]*agent
@@ -28,6 +30,7 @@ type world struct {
 	notify   at[remit.NotifyDeclared]
 	camps    map[string]at[remit.CampaignDeclared]
 	reviews  at[remit.ReviewsDeclared]
+	items    map[remit.ID]*item                   // of reviews, that have not ended
 	scanned  map[string]at[remit.UpstreamScanned] // the last scan of each upstream
 	opened   map[remit.ID]*opened
 	leases   map[remit.ID]*lease // that have not ended
@@ -85,7 +88,8 @@ func newWorld() *world {
 		ups: map[string]at[remit.UpstreamDeclared]{}, repos: map[string]at[remit.RepositoryDeclared]{}, envs: map[string]at[remit.EnvironmentDeclared]{},
 		secrets: map[string]at[remit.SecretDeclared]{}, tools: map[string]at[remit.ToolDeclared]{}, bounds: map[string]at[remit.BoundaryDeclared]{},
 		detects: map[string]at[remit.DetectionDeclared]{}, glass: map[string]at[remit.BreakGlassDeclared]{}, opened: map[remit.ID]*opened{},
-		leases: map[remit.ID]*lease{}, kills: map[remit.ID]bool{}, contain: map[string]remit.EntryIndex{}, camps: map[string]at[remit.CampaignDeclared]{}, scanned: map[string]at[remit.UpstreamScanned]{}}
+		leases: map[remit.ID]*lease{}, kills: map[remit.ID]bool{}, contain: map[string]remit.EntryIndex{}, camps: map[string]at[remit.CampaignDeclared]{}, scanned: map[string]at[remit.UpstreamScanned]{},
+		tried: map[remit.Digest]trial{}, wanted: map[string]at[remit.ActivationDeclared]{}, items: map[remit.ID]*item{}}
 }
 
 // fold takes the next entry.
@@ -97,7 +101,11 @@ func (w *world) fold(i remit.EntryIndex, t time.Time, e remit.Event) {
 	case *remit.RulesActivated:
 		w.rules = at[remit.RulesActivated]{i, *e, true}
 	case *remit.PolicyInstalled:
-		w.policy = at[remit.PolicyInstalled]{i, *e, true}
+		w.policy = bundle{at[remit.PolicyInstalled]{i, *e, true}, t, w.tried[e.Bundle]}
+	case *remit.PolicyTried:
+		w.tried[e.Bundle] = trial{at[remit.PolicyTried]{i, *e, true}, t}
+	case *remit.ActivationDeclared:
+		put(w.wanted, e.Of, i, *e)
 	case *remit.PersonDeclared:
 		put(w.people, string(e.ID), i, *e)
 	case *remit.PersonKilled:
@@ -147,6 +155,8 @@ func (w *world) fold(i remit.EntryIndex, t time.Time, e remit.Event) {
 		put(w.camps, e.Name, i, *e)
 	case *remit.ReviewsDeclared:
 		w.reviews = at[remit.ReviewsDeclared]{i, *e, true}
+	case *remit.ReviewOpened, *remit.ReviewAnswered, *remit.ReviewRemoved, *remit.ReviewVoid:
+		w.review(i, e)
 	case *remit.Removed:
 		w.remove(e)
 	case *remit.BreakGlassOpened:
@@ -197,6 +207,8 @@ func (w *world) remove(e *remit.Removed) {
 		delete(w.camps, e.Name)
 	case "reviews":
 		w.reviews = at[remit.ReviewsDeclared]{}
+	case "activation":
+		delete(w.wanted, e.Name)
 	case "notify":
 		w.notify = at[remit.NotifyDeclared]{}
 	}
@@ -220,7 +232,7 @@ func (w *world) lease(i remit.EntryIndex, t time.Time, e *remit.LeaseMoved) {
 }
 
 // each goes through a map in the order of its names.
-func each[T any](m map[string]T, yield func(name string, v T)) {
+func each[K ~string, T any](m map[K]T, yield func(name K, v T)) {
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		yield(name, m[name])
 	}
