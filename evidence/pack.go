@@ -113,6 +113,15 @@ func OpenPack(b []byte, trust ledger.Trust) (Checked, error) {
 	if head.Size != p.Report.Size || head.Origin != p.Report.Origin {
 		return bad("its checkpoint is over %d entries of %s, and its report over %d of %s", head.Size, head.Origin, p.Report.Size, p.Report.Origin)
 	}
+	if len(trust.Checkpoint) > 0 {
+		seen, err := ledger.OpenCheckpoint(trust.Checkpoint, trust.Verifier)
+		if err != nil {
+			return Checked{}, fmt.Errorf("the trusted checkpoint: %w", err)
+		}
+		if seen.Size == head.Size && seen.Root != head.Root {
+			return bad("it is under another head than the trusted one of the same %d entries: the log was forked", head.Size)
+		}
+	}
 	m, err := Parse("map", []byte(p.Map))
 	if err != nil {
 		return bad("%w", err)
