@@ -99,6 +99,9 @@ func TestWhatCameOfReviews(t *testing.T) {
 	b.add(&remit.ReviewAnswered{Item: "R-shrink", By: "p-1", Answer: remit.Shrink})
 	b.add(&remit.ReviewRemoved{Item: "R-shrink", Agent: "coder", By: "p-1", Left: []remit.Scope{{Actions: []remit.Action{"source.read"}}}})
 	b.add(&remit.ReviewAnswered{Item: "R-remove", By: "p-1", Answer: remit.Remove})
+	if c := review(b, due.Add(time.Second)); !strings.Contains(fmt.Sprint(c.Why), "5 items are overdue") {
+		t.Errorf("what is to be removed, and is not yet: %s %+v", c.State, c.Why)
+	}
 	b.add(&remit.ReviewRemoved{Item: "R-remove", Agent: "coder", By: "p-1"})
 	b.add(&remit.ReviewVoid{Item: "R-void"})
 	b.add(&remit.ReviewAnswered{Item: "R-caught", By: "p-1", Answer: remit.Remove, Canary: true})

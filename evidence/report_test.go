@@ -398,9 +398,9 @@ func TestLyingServer(t *testing.T) {
 		"fewer denials": {func(r *remit.EvidenceReport) {
 			x := figure(r, "decisions.denied")
 			x.Value, x.Entries.Count = x.Value-1, x.Entries.Count-1
-		}, "", "the log says otherwise"},
+		}, "", `the log says otherwise: decision-point, "denied": the pack says 40 over 40 entries, and the log 41 over 41`},
 		"a shorter time":  {func(r *remit.EvidenceReport) { figure(r, "approvals.time/median").Value = 1000 }, "", "the log says otherwise"},
-		"another reason":  {func(r *remit.EvidenceReport) { r.Controls[0].Why[0].Text = "it is so" }, "", "the log says otherwise"},
+		"another reason":  {func(r *remit.EvidenceReport) { r.Controls[0].Why[0].Text = "it is so" }, "", "the log says otherwise: control agent-registry"},
 		"another profile": {func(r *remit.EvidenceReport) { r.Profile = remit.Solo }, "", "the log says otherwise"},
 		"another period":  {func(r *remit.EvidenceReport) { r.Since = r.Since.Add(-time.Hour) }, "", "the log says otherwise"},
 	} {
@@ -545,4 +545,25 @@ func FuzzPack(f *testing.F) {
 			t.Fatalf("%q is a pack", b)
 		}
 	})
+}
+
+// TestFold: a fold takes every entry from the first one on, and counts an entry once in a figure, whatever it says twice.
+func TestFold(t *testing.T) {
+	f, err := evidence.New(begin, end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := full()
+	if err := f.Entry(1, b.leaves[1]); err == nil {
+		t.Error("the first entry was left out")
+	}
+	if _, err := evidence.New(end, begin); err == nil {
+		t.Error("a period ends before it begins")
+	}
+	tool := remit.StepFacts{Step: remit.Step{Action: "tool.call", Resource: "tool:hub/comment"}}
+	before := valueOf(t, control(t, b.report(t, "owasp-asi-2026", begin, end), "tool-admission"), "tools.called")
+	b.add(&remit.Decided{Verdict: remit.Allow, Steps: []remit.StepFacts{tool, tool, tool}})
+	if got := valueOf(t, control(t, b.report(t, "owasp-asi-2026", begin, end), "tool-admission"), "tools.called"); got != before+1 {
+		t.Errorf("%d decisions on calls, and there were %d before one more", got, before)
+	}
 }

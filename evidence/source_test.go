@@ -42,6 +42,7 @@ type change struct {
 	votes    map[remit.ID]remit.Assurance // of people
 	refuse   remit.ID
 	closure  []remit.ID
+	part     []remit.ID // of what was decided
 	glass    bool
 	outcome  remit.Outcome
 	pushers  []remit.EntryIndex
@@ -60,7 +61,7 @@ func (b *book) change(c change) {
 		f.Step.Action, made = "source.merge", hexOf(c.new)
 		f.New = oid(c.new + 100) // the head that is merged; what comes of it is another commit
 	}
-	d := &remit.Decided{Verdict: remit.Allow, Gateway: "git", Agent: "coder", Task: "T-9", Steps: []remit.StepFacts{f}, Policy: remit.Hash([]byte("policy"))}
+	d := &remit.Decided{Verdict: remit.Allow, Gateway: "git", Agent: "coder", Task: "T-9", Steps: []remit.StepFacts{f}, Policy: remit.Hash([]byte("policy")), Closure: c.part}
 	if c.votes != nil {
 		q := b.add(&remit.AccessOpened{ID: "A-0", Task: "T-9", Closure: c.closure})
 		b.leaves[q].Event.(*remit.AccessOpened).ID = remit.ID(fmt.Sprintf("A-%d", q))
@@ -126,6 +127,7 @@ func TestSourceLevels(t *testing.T) {
 			has: []string{evidence.SourceHumanApproved}, hasnt: []string{evidence.SourceTwoHumansApproved}},
 		"with two people":                               {last: change{merge: true, old: 1, new: 2, pushers: []remit.EntryIndex{1}, votes: two}, want: evidence.SourceLevel4, has: []string{evidence.SourceTwoHumansApproved, evidence.SourceAgentAuthored}},
 		"one of the two has a part in it":               {last: change{merge: true, old: 1, new: 2, votes: two, closure: []remit.ID{"p-2"}}, want: evidence.SourceLevel3, hasnt: []string{evidence.SourceTwoHumansApproved}},
+		"one of the two came to have a part in it":      {last: change{merge: true, old: 1, new: 2, votes: two, part: []remit.ID{"p-2"}}, want: evidence.SourceLevel3, hasnt: []string{evidence.SourceTwoHumansApproved}},
 		"one of the two refused":                        {last: change{merge: true, old: 1, new: 2, votes: two, refuse: "p-1"}, want: evidence.SourceLevel3, hasnt: []string{evidence.SourceTwoHumansApproved}},
 		"one of the two is nobody in particular":        {last: change{merge: true, old: 1, new: 2, votes: map[remit.ID]remit.Assurance{"p-1": touch, "p-2": remit.AssuranceNone}}, want: evidence.SourceLevel3},
 		"one of the two is the requester after a delay": {last: change{merge: true, old: 1, new: 2, votes: map[remit.ID]remit.Assurance{"p-1": touch, "p-2": remit.AssuranceSelf}}, want: evidence.SourceLevel3},
