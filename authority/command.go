@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/remit-dev/remit"
 )
@@ -263,23 +264,21 @@ func (*Restore) name() string       { return "restore" }
 func (*FillLost) name() string      { return "restore.fill" }
 func (*Tick) name() string          { return "tick" }
 
-func newCommand(name string) Command {
+// commands are the types of all commands, by name.
+var commands = func() map[string]reflect.Type {
+	out := map[string]reflect.Type{}
 	for _, c := range []Command{&Init{}, &ApplySet{}, &CreateTask{}, &CreateChild{}, &StartJob{}, &OpenLease{}, &MoveLease{}, &AbandonLease{}, &ContainUpstream{}, &RecordScan{}, &StoreSecret{}, &EndTask{}, &DropHold{}, &Kill{}, &ChangeAgent{}, &StartInstance{},
 		&EndInstance{}, &Authorize{}, &Redeem{}, &Record{}, &CastVote{}, &OpenGlass{}, &ReviewGlass{}, &Answers{}, &StepReviews{}, &OpenRun{}, &Regrant{}, &ReviveAgent{}, &SeeAccess{}, &ConfirmKey{}, &Invite{}, &WithdrawInvitation{}, &EnrolKey{}, &RemoveKey{}, &ShowGroups{}, &KeepAnswer{}, &CountDenials{}, &ConfirmClock{}, &RecordFinding{}, &RecordTrial{}, &ErasePayloads{}, &Restore{}, &FillLost{}, &Tick{}} {
-		if c.name() == name {
-			return c
-		}
+		out[c.name()] = reflect.TypeOf(c).Elem()
 	}
-	return nil
-}
+	return out
+}()
 
 // maxCommand bounds a stored command: a push of 100,000 changed paths fits.
 const maxCommand = 32 << 20
 
-type envelope struct {
-	Command string          `json:"command"`
-	Body    json.RawMessage `json:"body"`
-}
+// opening, middle and closing are what stands around the name and the body of a stored command.
+const opening, middle, closing = `{"command":"`, `","body":`, `}`
 
 // EncodeCommand is the stored form of c.
 func EncodeCommand(c Command) ([]byte, error) {
@@ -290,10 +289,8 @@ func EncodeCommand(c Command) ([]byte, error) {
 	if replaced(body) {
 		return nil, remit.Errorf(remit.BadRequest, "a text in %s is not UTF-8, so it could not be read again as it is", c.name())
 	}
-	// The envelope by hand: encoding/json would check the body once more, and a name needs no escape.
-	out := make([]byte, 0, len(body)+len(c.name())+24)
-	out = append(append(append(out, `{"command":"`...), c.name()...), `","body":`...)
-	return append(append(out, body...), '}'), nil
+	// By hand: encoding/json would check the body once more, and a name needs no escape.
+	return slices.Concat([]byte(opening+c.name()+middle), body, []byte(closing)), nil
 }
 
 // replaced tells whether encoding/json wrote the escape for U+FFFD, which it does in the place of bytes that are not
@@ -315,15 +312,18 @@ func replaced(body []byte) bool {
 
 // DecodeCommand reads what EncodeCommand wrote and nothing else.
 func DecodeCommand(b []byte) (Command, error) {
-	var e envelope
-	if err := remit.DecodeStrict(bytes.NewReader(b), maxCommand, &e); err != nil {
-		return nil, err
+	inner, opened := bytes.CutPrefix(b, []byte(opening))
+	name, body, named := bytes.Cut(inner, []byte(middle))
+	body, closed := bytes.CutSuffix(body, []byte(closing))
+	if !opened || !named || !closed {
+		return nil, remit.Errorf(remit.BadRequest, "a stored command is %sNAME%sBODY%s", opening, middle, closing)
 	}
-	c := newCommand(e.Command)
-	if c == nil {
-		return nil, fmt.Errorf("command %q is not one of this version", e.Command)
+	t := commands[string(name)]
+	if t == nil {
+		return nil, fmt.Errorf("command %q is not one of this version", name)
 	}
-	if err := remit.DecodeStrict(bytes.NewReader(e.Body), maxCommand, c); err != nil {
+	c := reflect.New(t).Interface().(Command)
+	if err := remit.DecodeStrict(bytes.NewReader(body), maxCommand, c); err != nil {
 		return nil, err
 	}
 	return c, nil

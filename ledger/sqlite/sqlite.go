@@ -42,6 +42,7 @@ type Store struct {
 	path    string
 	lock    *os.File // nil when read-only
 	reading *sql.DB
+	payload *sql.Stmt // of reading
 
 	mu      sync.Mutex // guards writing and what follows
 	writing *sql.DB
@@ -100,6 +101,9 @@ func Open(path string, o Options) (_ *Store, err error) {
 			return nil, err
 		}
 	}
+	if s.payload, err = s.reading.PrepareContext(context.Background(), `SELECT commitment, salt, body FROM payload WHERE id = ?`); err != nil {
+		return nil, explain(path, err)
+	}
 	if _, err := s.Head(context.Background()); err != nil {
 		return nil, err
 	}
@@ -157,6 +161,9 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
+	if s.payload != nil {
+		errs = append(errs, s.payload.Close())
+	}
 	if s.reading != nil {
 		errs = append(errs, s.reading.Close())
 	}
@@ -405,32 +412,43 @@ func (s *Store) readLeaves(ctx context.Context, index uint64) (uint64, []byte, [
 
 // Payload: see ledger.Store.
 func (s *Store) Payload(ctx context.Context, c remit.Digest) (remit.Payload, error) {
-	id, ok, err := s.find(ctx, s.reading, c)
+	p, ok, err := s.readPayload(ctx, c)
 	if err == nil && !ok {
 		if err = s.learnKeys(ctx); err == nil {
-			id, ok, err = s.find(ctx, s.reading, c)
+			p, ok, err = s.readPayload(ctx, c)
 		}
 	}
-	if err != nil {
-		return remit.Payload{}, explain(s.path, err)
-	}
-	if !ok {
-		return remit.Payload{}, fmt.Errorf("payload %s: %w", c, ledger.ErrNotFound)
-	}
-	var salt, body []byte
-	switch err := s.reading.QueryRowContext(ctx, `SELECT salt, body FROM payload WHERE id = ?`, id).Scan(&salt, &body); {
+	switch {
+	case errors.Is(err, ledger.ErrErased):
+		return remit.Payload{}, fmt.Errorf("payload %s: %w", c, err)
 	case err != nil:
 		return remit.Payload{}, explain(s.path, err)
-	case salt == nil:
-		return remit.Payload{}, fmt.Errorf("payload %s: %w", c, ledger.ErrErased)
-	case len(salt) != 32:
-		return remit.Payload{}, damaged(s.path, "the salt of payload %s has %d bytes", c, len(salt))
-	}
-	p := remit.Payload{Salt: [32]byte(salt), Body: body}
-	if p.Commitment() != c {
-		return remit.Payload{}, damaged(s.path, "payload %s has other content", c)
+	case !ok:
+		return remit.Payload{}, fmt.Errorf("payload %s: %w", c, ledger.ErrNotFound)
 	}
 	return p, nil
+}
+
+// readPayload reads the rows in which a payload may be; ok: it is in one of them.
+func (s *Store) readPayload(ctx context.Context, c remit.Digest) (p remit.Payload, ok bool, err error) {
+	for _, id := range s.keys.rows(c) {
+		var has, salt, body []byte
+		switch err := s.payload.QueryRowContext(ctx, id).Scan(&has, &salt, &body); {
+		case err != nil:
+			return p, false, err
+		case string(has) != string(c[:]):
+			continue
+		case salt == nil:
+			return p, false, ledger.ErrErased
+		case len(salt) != 32:
+			return p, false, damaged(s.path, "the salt of payload %s has %d bytes", c, len(salt))
+		}
+		if p = (remit.Payload{Salt: [32]byte(salt), Body: body}); p.Commitment() != c {
+			return p, false, damaged(s.path, "payload %s has other content", c)
+		}
+		return p, true, nil
+	}
+	return p, false, nil
 }
 
 // Hashes: see ledger.Store. Hash i was stored with the entry that completed its subtree, in the row of that entry.
