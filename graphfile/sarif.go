@@ -79,8 +79,13 @@ func either(yes bool, a, b string) string {
 // Place is where a node was declared.
 type Place func(node string) (file string, line int, ok bool)
 
-// SARIF writes findings for code hosts and editors. More than they take are left out, with a notification that says so.
-func SARIF(w io.Writer, version string, found []Finding, unseen []string, place Place) error {
+// SARIF writes findings for code hosts and editors, and what else was looked at for them.
+func SARIF(w io.Writer, version string, found []Finding, unseen []string, place Place, more ...sarif.Run) error {
+	return sarif.Write(w, sarif.Log{Runs: append([]sarif.Run{asRun(version, found, unseen, place)}, more...)})
+}
+
+// asRun are findings as a run of SARIF. More than code hosts take are left out, with a notification that says so.
+func asRun(version string, found []Finding, unseen []string, place Place) sarif.Run {
 	run := sarif.Run{ID: "remit/paths/", Tool: sarif.Tool{Driver: sarif.Driver{Name: "remit", Version: version, Rules: rules}}}
 	call := sarif.Invocation{Successful: true}
 	for _, u := range unseen {
@@ -94,7 +99,7 @@ func SARIF(w io.Writer, version string, found []Finding, unseen []string, place 
 		run.Results = append(run.Results, result(f, place))
 	}
 	run.Invocations = []sarif.Invocation{call}
-	return sarif.Write(w, sarif.Log{Runs: []sarif.Run{run}})
+	return run
 }
 
 func result(f Finding, place Place) sarif.Result {

@@ -12,6 +12,7 @@ import (
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/declare"
 	"github.com/remit-dev/remit/graphfile"
+	"github.com/remit-dev/remit/sarif"
 )
 
 // drawn is where answers about paths go besides the terminal, and who is asked.
@@ -141,8 +142,10 @@ func (a *app) writeTo(name string, write func(io.Writer) error) error {
 	return nil
 }
 
-func (a *app) writeSARIF(d *drawn, found []graphfile.Finding, unseen []string, pos *declare.Positions) error {
-	return a.writeTo(d.sarif, func(w io.Writer) error { return graphfile.SARIF(w, version, found, unseen, a.declaredIn(d.dir, pos)) })
+func (a *app) writeSARIF(d *drawn, found []graphfile.Finding, unseen []string, pos *declare.Positions, more ...sarif.Run) error {
+	return a.writeTo(d.sarif, func(w io.Writer) error {
+		return graphfile.SARIF(w, version, found, unseen, a.declaredIn(d.dir, pos), more...)
+	})
 }
 
 // declaredIn finds where a node is declared; nil where no directory was read.
