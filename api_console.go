@@ -6,9 +6,17 @@ import "time"
 type Inbox struct {
 	Rows    []InboxRow `json:"rows"` // newest first, at most 50
 	Waiting int        `json:"waiting"`
+	// Reviews is what the caller is asked besides; nothing where that is nothing.
+	Reviews *ReviewsWaiting `json:"reviews,omitempty"`
 	// Before is the cursor of the next page; 0: there is none.
 	Before EntryIndex `json:"before,omitempty"`
 	Size   EntryIndex `json:"size"` // of the log that the page was made of: what comes later is followed from here
+}
+
+// ReviewsWaiting are the items of reviews that wait for one person's answer.
+type ReviewsWaiting struct {
+	Items int       `json:"items"`
+	Ends  time.Time `json:"ends"` // the first of them
 }
 
 // InboxRow is one access request in a list. The card has the rest.

@@ -24,8 +24,9 @@ const module = "github.com/remit-dev/remit"
 // unordered are the functions of authority that go through a map where the order cannot be seen: each only marks,
 // counts, deletes, or fills another map.
 var unordered = map[string]string{
-	"sealsFor": "fills a map",
-	"inDebt":   "asks whether there is one",
+	"sealsFor":  "fills a map",
+	"inDebt":    "asks whether there is one",
+	"escalated": "asks whether there is one",
 }
 
 // source is one parsed file.

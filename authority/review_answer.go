@@ -8,10 +8,9 @@ import (
 	"github.com/remit-dev/remit/sshsig"
 )
 
-// firstLine is who answers for an item: the first line, and whether the fallback group may as well. The first line is one of
-// the campaign's groups, or the owner of the agent; the fallback group answers where nobody of the first line could keep it,
-// and from the last reminder on.
-func (s *State) firstLine(x *Item, now int64) (first func(remit.ID) bool, fallback string, escalated bool) {
+// firstLine is who answers for an item: one of the campaign's groups, or the owner of the agent; and the group that answers
+// for it where it is escalated.
+func (s *State) firstLine(x *Item, now int64) (first func(remit.ID) bool, fallback string) {
 	a := s.Agents[x.Agent]
 	groups := []string(nil)
 	fallback = remit.Administrators
@@ -27,15 +26,21 @@ func (s *State) firstLine(x *Item, now int64) (first func(remit.ID) bool, fallba
 		}
 		return slices.ContainsFunc(groups, func(g string) bool { return s.InGroup(g, p, now) })
 	}
+	return first, fallback
+}
+
+// escalated tells whether the fallback group may answer as well: where nobody of the first line could keep an item, and from
+// the last reminder on.
+func (s *State) escalated(x *Item, first func(remit.ID) bool, now int64) bool {
 	if x.Last != 0 {
-		return first, fallback, true
+		return true
 	}
-	for _, p := range sorted(s.People) {
+	for p := range s.People { // whether there is one
 		if first(p) && s.unfit(x, p, remit.Keep, now) == "" {
-			return first, fallback, false
+			return false
 		}
 	}
-	return first, fallback, true
+	return true
 }
 
 // electors is what a signature on an item is verified by. What lies in production takes a touch.
@@ -84,15 +89,31 @@ func (s *State) MayAnswer(item, p remit.ID, answer remit.Answer, now int64) stri
 	case s.People[p] == nil:
 		return "is no person; agents review nothing"
 	}
-	first, fallback, escalated := s.firstLine(x, now)
+	first, fallback := s.firstLine(x, now)
 	gives := answer == remit.Remove && (s.Agents[x.Agent].Owner == p || s.IsAdmin(p))
-	if !gives && !first(p) && !(escalated && s.InGroup(fallback, p, now)) {
-		if s.InGroup(fallback, p, now) {
-			return "is in the group that answers where its reviewers cannot; they still can"
-		}
+	switch {
+	case gives || first(p):
+	case !s.InGroup(fallback, p, now):
 		return "is not one of its reviewers"
+	case !s.escalated(x, first, now):
+		return "is in the group that answers where its reviewers cannot; they still can"
 	}
 	return s.unfit(x, p, answer, now)
+}
+
+// ReviewsFor counts the open items that a person may keep, and says when the first of them ends.
+func (s *State) ReviewsFor(p remit.ID, now int64) (n int, ends int64) {
+	for _, id := range s.OpenItems.IDs {
+		if s.MayAnswer(id, p, remit.Keep, now) != "" {
+			continue
+		}
+		x := s.Items[id]
+		if at := max(x.Deadline, x.Ends()); n == 0 || at < ends {
+			ends = at
+		}
+		n++
+	}
+	return n, ends
 }
 
 // ReviewersOf lists, in order, who may keep an item now. Escalated tells that the fallback group is among them; nobody at
@@ -102,7 +123,8 @@ func (s *State) ReviewersOf(item remit.ID, now int64) (may []remit.ID, fallback 
 	if x == nil || x.Status != remit.ItemOpen {
 		return nil, "", false
 	}
-	first, fallback, escalated := s.firstLine(x, now)
+	first, fallback := s.firstLine(x, now)
+	escalated = s.escalated(x, first, now)
 	for _, p := range sorted(s.People) {
 		if (first(p) || escalated && s.InGroup(fallback, p, now)) && s.unfit(x, p, remit.Keep, now) == "" {
 			may = append(may, p)

@@ -344,6 +344,11 @@ func (c *Client) Accesses(ctx context.Context, all bool) (as []remit.AccessView,
 	return as, c.get(ctx, "/approvals?all="+strconv.FormatBool(all), &as)
 }
 
+// Inbox is the newest page of the requests on which the caller may vote, and what else they are asked.
+func (c *Client) Inbox(ctx context.Context) (in remit.Inbox, err error) {
+	return in, c.get(ctx, "/inbox?show=mine", &in)
+}
+
 // Access is one card.
 func (c *Client) Access(ctx context.Context, id remit.ID) (a remit.AccessView, err error) {
 	return a, c.get(ctx, "/approvals/"+url.PathEscape(string(id)), &a)

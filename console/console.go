@@ -331,7 +331,7 @@ var parts = map[string]string{"card": "inbox", "entry": "log", "gates": "policy"
 
 // kinds are the entries that change a page. The inbox waits for what changes what waits and who may decide, so that the
 // work of agents does not have it made anew all the time.
-var kinds = map[string]string{"inbox": "access.opened access.moved vote. break-glass. group person. key. agent. task.ended attempt. payloads. log.", "reviews": "review. campaign. agent. reviews.", "run": "review. campaign."}
+var kinds = map[string]string{"inbox": "access.opened access.moved vote. break-glass. group person. key. agent. task.ended attempt. payloads. log. review. campaign.", "reviews": "review. campaign. agent. reviews.", "run": "review. campaign."}
 
 // show renders a page.
 func (v *visit) show(status int, name, title string, page any) error {

@@ -195,6 +195,9 @@ func inboxPage(v *visit) error {
 		}
 		p.Glass = slices.DeleteFunc(opened, func(g glass) bool { return !g.Open && !g.YouMay })
 	}
+	if p.Show == "settled" || p.Past {
+		p.Reviews = nil
+	}
 	if p.Before != 0 {
 		p.Next = Base + "/?show=" + p.Show + "&before=" + strconv.FormatUint(uint64(p.Before), 10)
 	}

@@ -66,6 +66,9 @@ func inbox(s *Server, c *call) (out remit.Inbox, err error) {
 	var list []place
 	s.view(func(st *authority.State) {
 		out.Size = st.Next
+		if n, ends := st.ReviewsFor(c.person, s.now().UnixNano()); n > 0 {
+			out.Reviews = &remit.ReviewsWaiting{Items: n, Ends: time.Unix(0, ends).UTC()}
+		}
 		take := func(a *authority.Access, want bool) {
 			if want && a.Entry < before {
 				list = append(list, place{a.ID, a.Entry})

@@ -69,6 +69,39 @@ func TestDeclaredReviewsComeBack(t *testing.T) {
 	}
 }
 
+// The inbox points those to reviews who may answer, and nobody else; what ends first is named.
+func TestTheInboxPointsToReviews(t *testing.T) {
+	w, _ := reviewing(t)
+	passes(w, 32*24*time.Hour)
+	inbox := func(who string) *remit.ReviewsWaiting {
+		t.Helper()
+		in, err := w.SignIn(who).Inbox(t.Context()) // sessions end meanwhile
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in.Reviews
+	}
+	l, err := w.SignIn("ben").ReviewItems(t.Context(), false)
+	if err != nil || l.Yours < 2 {
+		t.Fatalf("%+v %v", l, err)
+	}
+	first := l.Items[0].Ends
+	if got := inbox("ben"); got == nil || got.Items != l.Yours || !got.Ends.Equal(first) {
+		t.Errorf("%+v; %d are ben's, the first ends %s", got, l.Yours, first)
+	}
+	if got := inbox("cleo"); got != nil {
+		t.Errorf("cleo is pointed to what she may not answer: %+v", got)
+	}
+	passes(w, first.Sub(w.Clock.Now())-12*time.Hour) // after the last reminder
+	if got := inbox("cleo"); got == nil || got.Items != l.Yours {
+		t.Errorf("cleo, of the fallback group, may answer as well now: %+v", got)
+	}
+	passes(w, 30*24*time.Hour)
+	if got := inbox("ben"); got != nil {
+		t.Errorf("nothing waits any more: %+v", got)
+	}
+}
+
 // A report says the same long after the state has forgotten the items: it is read from the log.
 func TestAReportOutlivesItsItems(t *testing.T) {
 	w, _ := reviewing(t)

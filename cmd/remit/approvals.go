@@ -37,7 +37,7 @@ func newApprovalsList(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List what waits for people",
-		Long:  "Lists the requests that wait, the newest first, and whether you may vote on each. --all adds those that were used or are void.",
+		Long:  "Lists the requests that wait, the newest first, and whether you may vote on each. --all adds those that were used or are void. Below them it says how many items of reviews wait for your answer.",
 		Example: `  remit approvals list
   remit approvals list --all -o json`,
 		Args: none,
@@ -50,9 +50,18 @@ func newApprovalsList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var asked *remit.ReviewsWaiting
+			if a.output != "json" {
+				in, err := s.Inbox(cmd.Context())
+				if err != nil {
+					return err
+				}
+				asked = in.Reviews
+			}
 			return a.print(cards, func() {
+				defer a.printReviewsWaiting(asked)
 				if len(cards) == 0 {
-					a.printf("nothing waits\n")
+					a.printf("no request waits\n")
 					return
 				}
 				rows := make([][]string, len(cards))
@@ -74,6 +83,18 @@ func newApprovalsList(a *app) *cobra.Command {
 	}
 	c.Flags().BoolVar(&all, "all", false, "also those that have ended")
 	return c
+}
+
+// printReviewsWaiting points to the reviews that wait for who asks.
+func (a *app) printReviewsWaiting(r *remit.ReviewsWaiting) {
+	if r == nil {
+		return
+	}
+	wait := "items wait"
+	if r.Items == 1 {
+		wait = "item waits"
+	}
+	a.printf("\n%d review %s for your answer, the first by %s (%s): remit review list --mine\n", r.Items, wait, stamp(r.Ends), a.when(r.Ends))
 }
 
 func newApprovalsShow(a *app) *cobra.Command {
