@@ -34,12 +34,31 @@ type Channel struct {
 	// Email: the address in From:, and those that it goes to.
 	From string   `json:"from,omitempty"`
 	To   []string `json:"to,omitempty"`
+	// People make a channel personal: of reviews, each of them is told of what they may answer and of what is taken from their
+	// agents, and of nothing else, each in a message of their own.
+	People []Reached `json:"people,omitempty"`
 	// Events are the Telling that go through it; all by default. Groups: of requests only those on which one of these
 	// decides, or to which they were escalated; all by default.
 	Events []string `json:"events,omitempty"`
 	Groups []string `json:"groups,omitempty"`
 	Diff   bool     `json:"diff,omitempty"`   // the beginning of a change goes with it
 	Remind string   `json:"remind,omitempty"` // how long before its end an open request is told of again: 1h
+}
+
+// Reached is how a channel reaches one person.
+type Reached struct {
+	Person string `json:"person"`
+	// Address is theirs. Email: an address. Slack: a member id, which the message mentions. Webhook: what its endpoint knows
+	// them as.
+	Address string `json:"address"`
+}
+
+// Tells says whether a Telling goes through c.
+func (c Channel) Tells(what string) bool {
+	if len(c.Events) > 0 {
+		return slices.Contains(c.Events, what)
+	}
+	return len(c.People) == 0 || slices.Contains(personal, what)
 }
 
 // Escalation says who is told of a request that nobody has voted on. Its clock starts when somebody who may vote has
@@ -74,6 +93,9 @@ const (
 	// Request and Approval Profile). It goes through the one webhook that it named, if that says so in its events.
 	TellCallback = "authzen.callback"
 )
+
+// personal is what concerns some people more than others.
+var personal = []string{TellReviewOpened, TellReviewReminder, TellReviewRemoved, TellAgentIdle}
 
 // Telling is all of it.
 func Telling() []string {
@@ -183,6 +205,8 @@ func CheckNotify(d Declarations, wrong func(path, format string, args ...any)) {
 		for j, e := range c.Events {
 			if !slices.Contains(Telling(), e) {
 				wrong(fmt.Sprintf("%s.events[%d]", at, j), "%.80q is not told; one of %s", e, strings.Join(Telling(), ", "))
+			} else if len(c.People) > 0 && !slices.Contains(personal, e) {
+				wrong(fmt.Sprintf("%s.events[%d]", at, j), "a channel with people tells %s; declare another one for %s", strings.Join(personal, ", "), e)
 			}
 		}
 		for j, g := range c.Groups {
@@ -203,7 +227,7 @@ func CheckNotify(d Declarations, wrong func(path, format string, args ...any)) {
 			group(fmt.Sprintf("%s.of[%d]", at, j), g)
 		}
 		if !slices.ContainsFunc(d.Notify, func(c Channel) bool {
-			return (len(c.Groups) == 0 || slices.Contains(c.Groups, e.To)) && (len(c.Events) == 0 || slices.Contains(c.Events, TellEscalated))
+			return (len(c.Groups) == 0 || slices.Contains(c.Groups, e.To)) && c.Tells(TellEscalated)
 		}) {
 			wrong(at+".to", "no channel tells group %q of what is escalated, so nobody would hear of it", e.To)
 		}
@@ -227,6 +251,21 @@ func checkChannel(at string, c Channel, d Declarations, wrong func(path, format 
 		if user != (s.User != "") {
 			wrong(at+".user", "the user name is for email only, and there with every secret")
 		}
+	}
+	for i, p := range c.People {
+		at := fmt.Sprintf("%s.people[%d]", at, i)
+		if !slices.ContainsFunc(d.People, func(o Person) bool { return o.Name == p.Person }) {
+			wrong(at+".person", "no person %.80q is declared", p.Person)
+		}
+		if slices.ContainsFunc(c.People[:i], func(o Reached) bool { return o.Person == p.Person }) {
+			wrong(at+".person", "%.80q stands here twice; write one address", p.Person)
+		}
+		if !reachable(c.Kind, p.Address) {
+			wrong(at+".address", "write an address such as ana@example.com for email, a member id such as U012AB3CD for slack, and for a webhook 1 to 254 characters by which its endpoint knows the person")
+		}
+	}
+	if len(c.People) > maxReached {
+		wrong(at+".people", "a channel has at most %d people; declare another one for more", maxReached)
 	}
 	if c.Kind != ChannelEmail && (c.From != "" || len(c.To) > 0) {
 		wrong(at, "from and to are for kind: email only")
@@ -252,16 +291,38 @@ func checkChannel(at string, c Channel, d Declarations, wrong func(path, format 
 	case ChannelEmail:
 		checkPlace(at, c, "smtps", "smtp", wrong)
 		for _, a := range append([]string{c.From}, c.To...) {
-			if p, err := mail.ParseAddress(a); err != nil || p.Address != a || len(a) > 254 {
+			if !mailAddress(a) {
 				wrong(at, "from and to are addresses such as remit@example.com, without names; one of them is not")
 			}
 		}
-		if len(c.To) == 0 || len(c.To) > 50 {
-			wrong(at+".to", "a channel of kind email goes to 1 to 50 addresses")
+		switch {
+		case len(c.People) > 0 && len(c.To) > 0:
+			wrong(at+".to", "a channel with people goes to their addresses; declare another one for what goes to all")
+		case len(c.People) == 0 && (len(c.To) == 0 || len(c.To) > 50):
+			wrong(at+".to", "a channel of kind email goes to 1 to 50 addresses, or has people")
 		}
 	default:
 		wrong(at+".kind", "%.40q: write webhook, email or slack", c.Kind)
 	}
+}
+
+const maxReached = 2000
+
+func mailAddress(a string) bool {
+	p, err := mail.ParseAddress(a)
+	return err == nil && p.Address == a && len(a) <= 254
+}
+
+// reachable tells whether an address is one of a kind of channel. A member id is put into a message as it is, so it is
+// nothing but letters and digits.
+func reachable(kind, a string) bool {
+	switch kind {
+	case ChannelEmail:
+		return mailAddress(a)
+	case ChannelSlack:
+		return len(a) > 1 && len(a) <= 32 && (a[0] == 'U' || a[0] == 'W') && strings.Trim(a, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
+	}
+	return a != "" && len(a) <= 254 && Visible(a) == a
 }
 
 // checkPlace never repeats the URL: what is wrong with it may be a password.

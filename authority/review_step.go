@@ -169,7 +169,7 @@ func (st *reviewStep) runs() {
 			if st.full() {
 				return
 			}
-			if a := st.s.Agents[name]; a.Status == remit.AgentRetired || len(st.unasked(a)) == 0 {
+			if !st.asks(name) {
 				continue
 			}
 			pending = true
@@ -217,6 +217,18 @@ func (st *reviewStep) unasked(a *Agent) (out []string) {
 		}
 	}
 	return out
+}
+
+// asks tells whether there is something of an agent to open an item about.
+func (st *reviewStep) asks(agent string) bool {
+	a := st.s.Agents[agent]
+	return a.Status != remit.AgentRetired && len(st.unasked(a)) > 0
+}
+
+// Opening tells whether a run still has items to be opened.
+func (s *State) Opening(run remit.ID) bool {
+	r, st := s.Runs[run], reviewStep{s: s}
+	return r != nil && r.Closed == 0 && slices.ContainsFunc(r.Pending, st.asks)
 }
 
 // items opens all items of one agent in a run, with n canaries among them, and tells how many there are.

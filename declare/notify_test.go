@@ -37,6 +37,11 @@ notify:
   kind: slack
   secret: {from: store, name: notify/chat}
   diff: true
+- name: owners
+  kind: email
+  url: smtps://mail.example.org:465
+  from: remit@example.org
+  people: [{person: ada, address: ada@example.org}]
 - name: local
   kind: webhook
   url: http://127.0.0.1:9/
@@ -65,8 +70,8 @@ func TestWhatIsWrongAboutChannels(t *testing.T) {
 		{"a password in a URL", "https://hooks", "https://user:hunter2@hooks", "notify[0].url: write https://HOST/PATH"},
 		{"a token in a URL", "/remit\n", "/remit?token=hunter2\n", "notify[0].url: write https://HOST/PATH"},
 		{"http", "https://hooks", "http://hooks", "notify[0].url: http:// can be read on the way"},
-		{"insecure elsewhere", "http://127.0.0.1:9/", "http://192.0.2.1:9/", "notify[3].insecure: insecure: true is for a loopback address"},
-		{"insecure and safe", "http://127.0.0.1:9/", "https://127.0.0.1:9/", "notify[3].insecure: insecure: true is for a loopback address"},
+		{"insecure elsewhere", "http://127.0.0.1:9/", "http://192.0.2.1:9/", "notify[4].insecure: insecure: true is for a loopback address"},
+		{"insecure and safe", "http://127.0.0.1:9/", "https://127.0.0.1:9/", "notify[4].insecure: insecure: true is for a loopback address"},
 		{"another scheme", "https://hooks", "gopher://hooks", "notify[0].url: write"},
 		{"no port", ":587", "", "notify[1].url: write"},
 		{"no secret", "  secret: {from: file, name: /etc/remit/hook}\n", "", "notify[0].secret: missing"},
@@ -75,7 +80,7 @@ func TestWhatIsWrongAboutChannels(t *testing.T) {
 		{"a source that is none", "{from: file, name: /etc/remit/hook}", "{from: dns, name: x}", "notify[0].secret.from: write file, env, exec or store"},
 		{"an exec with a name", "{from: exec, argv: [pass, hook]}", "{from: exec}", "notify[0].previous.argv: a source from a command has argv"},
 		{"a secret that nobody declares", "name: notify/chat}\n  diff", "name: notify/cat}\n  diff", "notify[2].secret.name: no secret of that name"},
-		{"a user", "name: /x}", "name: /x, user: me}", "notify[3].secret.user: the user name is for email only"},
+		{"a user", "name: /x}", "name: /x, user: me}", "notify[4].secret.user: the user name is for email only"},
 		{"no user", ", user: remit", "", "notify[1].secret.user: the user name"},
 		{"a URL of slack", "kind: slack\n", "kind: slack\n  url: https://hooks.slack.com/services/hunter2\n", "notify[2].url: who knows the URL"},
 		{"addresses of a webhook", "remind: 1h", "to: [ada@example.org]", "notify[0]: from and to are for kind: email only"},
@@ -83,6 +88,12 @@ func TestWhatIsWrongAboutChannels(t *testing.T) {
 		{"a name in an address", "from: remit@example.org", "from: Remit <remit@example.org>", "notify[1]: from and to are addresses"},
 		{"a line in an address", "to: [ada@example.org]", `to: ["ada@example.org\nBcc: eve@example.org"]`, "notify[1]: from and to are addresses"},
 		{"nobody", "  to: [ada@example.org]\n", "", "notify[1].to: a channel of kind email goes to 1 to 50"},
+		{"people and everybody", "  to: [ada@example.org]\n", "  to: [ada@example.org]\n  people: [{person: ada, address: ada@example.org}]\n", "notify[1].to: a channel with people goes to their addresses"},
+		{"an address of a person", "  to: [ada@example.org]\n", "  people: [{person: ada, address: Ada}]\n", "notify[1].people[0].address: write an address such as ana@example.com"},
+		{"a member id", "  diff: true", "  people: [{person: ada, address: \"U1> <!channel\"}]", "notify[2].people[0].address: write an address"},
+		{"a person that is none", "  to: [ada@example.org]\n", "  people: [{person: adam, address: a@example.org}]\n", "notify[1].people[0].person: no person \"adam\" is declared"},
+		{"a person twice", "  remind: 1h\n", "  people: [{person: ada, address: a}, {person: ada, address: b}]\n", "notify[0].people[1].person: \"ada\" stands here twice"},
+		{"what is for nobody in person", "  remind: 1h\n", "  people: [{person: ada, address: a}]\n", "notify[0].events[0]: a channel with people tells review.opened, review.reminder, review.removed, agent.idle; declare another one for hold.opened"},
 		{"an event", "[hold.opened, finding]", "[hold.open]", "notify[0].events[0]: \"hold.open\" is not told; one of hold.opened"},
 		{"a group", "groups: [team]", "groups: [teem]", "notify[1].groups[0]: no group \"teem\" is declared"},
 		{"a reminder", "remind: 1h", "remind: soon", "notify[0].remind: \"soon\": write a time between 1m and 24h"},

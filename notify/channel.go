@@ -193,7 +193,7 @@ func (c *channel) due(w Waiting, escalations []remit.Escalation) error {
 	})
 	extra := c.state.Extra
 	for _, it := range now {
-		if slices.Contains(told, it.key()) || len(c.declared.Events) > 0 && !slices.Contains(c.declared.Events, it.What) {
+		if slices.Contains(told, it.key()) || !c.declared.Tells(it.What) {
 			continue
 		}
 		told, extra = append(told, it.key()), append(extra, it)
@@ -267,7 +267,7 @@ func (c *channel) pick() (_ item, wait time.Duration, ok bool) {
 	}
 	again := slices.IndexFunc(c.state.Retries, func(it item) bool { return !it.Due.After(now) })
 	fresh, n := c.o.from(c.state.Next)
-	for ; n > 0 && len(c.declared.Events) > 0 && !slices.Contains(c.declared.Events, fresh.What); fresh, n = c.o.from(c.state.Next) {
+	for ; n > 0 && !c.declared.Tells(fresh.What); fresh, n = c.o.from(c.state.Next) {
 		c.state.Next = fresh.Entry + 1
 	}
 	if n == 0 && c.state.Next < c.end {
@@ -367,6 +367,16 @@ func (c *channel) came(it item, failed error) (err error) {
 		c.state.Next = max(c.state.Next, it.Entry+1)
 	}
 	c.turn = again < 0
+	var s *spreading
+	switch {
+	case errors.As(failed, &s):
+		c.state.Extra = append(c.state.Extra, s.items...)
+		return c.save()
+	case errors.Is(failed, errNotYet):
+		it.Due = c.o.cfg.Now().Add(lookEvery)
+		c.state.Retries = append(c.state.Retries, it)
+		return c.save()
+	}
 	if failed == nil || errors.Is(failed, errNotForIt) {
 		if failed == nil {
 			c.state.Handed++

@@ -27,7 +27,11 @@ func (o *Outbox) email(ctx context.Context, c remit.Channel, m message) error {
 		return err
 	}
 	msg := mail.NewMsg(mail.WithCharset(mail.CharsetUTF8))
-	if err := errors.Join(msg.From(c.From), msg.To(c.To...)); err != nil {
+	to := c.To
+	if m.to.Address != "" {
+		to = []string{m.to.Address}
+	}
+	if err := errors.Join(msg.From(c.From), msg.To(to...)); err != nil {
 		return remit.Errorf(remit.BadRequest, "an address of channel %s is none", c.Name)
 	}
 	_, domain, _ := strings.Cut(c.From, "@")

@@ -26,6 +26,9 @@ type item struct {
 	Reminded *remit.ReviewReminded `json:"reminded,omitempty"`
 	Removed  *remit.ReviewRemoved  `json:"removed,omitempty"`
 	Idle     *remit.AgentChanged   `json:"idle,omitempty"`
+	// of what goes to one person: who, and the items that they may answer
+	Person string     `json:"person,omitempty"`
+	Items  []remit.ID `json:"items,omitempty"`
 	// of what has to be tried again
 	Tries int       `json:"tries,omitempty"`
 	Since uint64    `json:"since,omitempty"` // messages that the channel had handed over when it was first tried
@@ -83,8 +86,17 @@ func (it item) id(org remit.Org, channel string) string {
 			id += ":" + it.Rung
 		}
 	}
+	if it.Person != "" {
+		id += ":" + it.Person // a name has no full stop
+	}
 	return id
 }
 
 // key is what a channel remembers of what time alone made worth telling, so that it is told once.
-func (it item) key() string { return entry(it.Entry) + " " + it.What + " " + it.Rung }
+func (it item) key() string {
+	k := entry(it.Entry) + " " + it.What + " " + it.Rung
+	if it.Person != "" {
+		k += " to " + it.Person
+	}
+	return k
+}

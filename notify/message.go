@@ -23,6 +23,7 @@ type message struct {
 	link  string
 	lines []line
 	data  details
+	to    remit.Reached // the one whom it goes to; zero: to all whom the channel reaches
 }
 
 // line is one line of a card. claim says that somebody wrote so, and nothing else: it is not what Remit saw.
@@ -52,6 +53,7 @@ type details struct {
 	Entries   []remit.EntryIndex `json:"entries,omitempty"`
 	Campaign  string             `json:"campaign,omitempty"`
 	Items     []remit.ID         `json:"items,omitempty"` // of reviews
+	To        *remit.Reached     `json:"to,omitempty"`    // the one person whom the message is for
 }
 
 func entry(i remit.EntryIndex) string { return strconv.FormatUint(uint64(i), 10) }
@@ -59,6 +61,13 @@ func entry(i remit.EntryIndex) string { return strconv.FormatUint(uint64(i), 10)
 // message puts together what is said of an item, as it is now.
 func (o *Outbox) message(ctx context.Context, c remit.Channel, it item) (message, error) {
 	m := message{id: it.id(o.cfg.Org, c.Name), what: it.What, org: o.cfg.Org, entry: it.Entry, at: it.At}
+	if it.Person != "" {
+		to, ok := address(c, it.Person)
+		if !ok {
+			return m, errNotForIt
+		}
+		m.to = to
+	}
 	switch {
 	case it.Access != "":
 		v, err := o.cfg.House.Card(ctx, it.Access)
@@ -95,7 +104,12 @@ func (o *Outbox) message(ctx context.Context, c remit.Channel, it item) (message
 	case it.Debt != nil:
 		m.ofDebt(it.Debt)
 	default:
-		return m, m.ofReviews(ctx, it, o.cfg.Reviews, o.cfg.House)
+		if err := m.ofReviews(ctx, it, o.cfg.Reviews, o.cfg.House); err != nil {
+			return m, err
+		}
+		if it.Person != "" {
+			m.data.To = &m.to
+		}
 	}
 	return m, nil
 }

@@ -55,6 +55,11 @@ type House interface {
 type Reviews interface {
 	// ReviewItem is an item as it is now, for nobody in particular.
 	ReviewItem(ctx context.Context, id remit.ID) (remit.ItemView, error)
+	// Asked are, by their names, the people who may answer items of a run now, and which. Opening tells that not all of its
+	// items are there yet.
+	Asked(ctx context.Context, run remit.ID) (by map[string][]remit.ID, opening bool, err error)
+	// AgentOwner is the name of an agent's owner; empty: there is no such agent.
+	AgentOwner(ctx context.Context, agent string) string
 }
 
 // Declared is who is told of what, and the entry that says so.

@@ -33,11 +33,13 @@ func reviewItem(it item, e remit.Event) (item, bool) {
 // ofReviews puts together what is said of a review, as it is now. The message says where to answer; it cannot answer.
 func (m *message) ofReviews(ctx context.Context, it item, reviews Reviews, house House) error {
 	switch {
+	case it.Run != nil && it.Person != "":
+		return m.ofWaiting(ctx, it, it.Items, reviews)
 	case it.Run != nil:
 		m.ofRun(it.Run)
 	case it.Review != nil:
 		v, err := reviews.ReviewItem(ctx, it.Review.ID)
-		if err != nil || v.Status != remit.ItemOpen {
+		if err != nil || !it.concerns(v) {
 			return errNotForIt // it was answered meanwhile, long ago perhaps
 		}
 		m.title = "Agent " + remit.Visible(v.Agent) + ": what it may do is to be reviewed by " + v.Ends.UTC().Format(stamp)
@@ -46,7 +48,7 @@ func (m *message) ofReviews(ctx context.Context, it item, reviews Reviews, house
 		m.add("who may", remit.Visible(strings.Join(v.Reviewers, ", ")))
 		m.add("look", "remit review show "+remit.Visible(string(v.ID)))
 	case it.Reminded != nil:
-		return m.ofReminder(ctx, it.Reminded, reviews)
+		return m.ofWaiting(ctx, it, it.Reminded.Items, reviews)
 	case it.Removed != nil:
 		m.ofRemoved(ctx, it, reviews, house)
 	case it.Idle != nil:
@@ -95,14 +97,15 @@ func itemWords(v remit.ItemView) string {
 	return short(strings.Join(actions, ", ") + " on " + strings.Join(resources, ", "))
 }
 
-// ofReminder names the items that still wait, the first of them by what they are about.
-func (m *message) ofReminder(ctx context.Context, r *remit.ReviewReminded, reviews Reviews) error {
+// ofWaiting names the items that still wait, the first of them by what they are about: those that people are reminded of, and
+// to one person those of a campaign that they may answer.
+func (m *message) ofWaiting(ctx context.Context, it item, ids []remit.ID, reviews Reviews) error {
 	var lines []string
 	var ends time.Time
 	used := 0
-	for _, id := range r.Items {
+	for _, id := range ids {
 		v, err := reviews.ReviewItem(ctx, id)
-		if err != nil || v.Status != remit.ItemOpen {
+		if err != nil || !it.concerns(v) {
 			continue // it was answered meanwhile
 		}
 		if ends.IsZero() || v.Ends.Before(ends) {
@@ -112,20 +115,38 @@ func (m *message) ofReminder(ctx context.Context, r *remit.ReviewReminded, revie
 			used++
 		}
 		m.data.Items = append(m.data.Items, v.ID)
-		lines = append(lines, fmt.Sprintf("%s  %s (%s): %s; used %d times", remit.Visible(string(v.ID)), remit.Visible(v.Agent), remit.Visible(v.Owner), itemWords(v), v.Uses))
+		line := fmt.Sprintf("%s  %s (%s): %s; used %d times", remit.Visible(string(v.ID)), remit.Visible(v.Agent), remit.Visible(v.Owner), itemWords(v), v.Uses)
+		if it.Person == "" {
+			line += "; answered by " + short(strings.Join(v.Reviewers, ", "))
+		}
+		lines = append(lines, line)
 	}
-	if len(lines) == 0 {
+	n, whose := len(lines), "Reviews"
+	if it.Person != "" {
+		whose = "Reviews, for you"
+	}
+	last := it.Reminded != nil && it.Reminded.Last
+	switch {
+	case n == 0:
 		return errNotForIt
-	}
-	m.title = fmt.Sprintf("Reviews: %d still to be answered, ending from %s on", len(lines), ends.UTC().Format(stamp))
-	if r.Last {
-		m.title = fmt.Sprintf("LAST REMINDER, reviews: %d unanswered, removed from %s on", len(lines), ends.UTC().Format(stamp))
+	case it.Run != nil:
+		m.title = fmt.Sprintf("Campaign %s: %d items for you to answer, ending from %s on", remit.Visible(it.Run.Campaign), n, ends.UTC().Format(stamp))
+		m.data.Campaign = it.Run.Campaign
+	case last:
+		m.title = fmt.Sprintf("LAST REMINDER, %s: %d unanswered, removed from %s on", "r"+whose[1:], n, ends.UTC().Format(stamp))
 		m.add("who may", "also the group that answers where the reviewers do not")
+	default:
+		m.title = fmt.Sprintf("%s: %d still to be answered, ending from %s on", whose, n, ends.UTC().Format(stamp))
 	}
 	m.data.NotAfter = ends.UTC()
 	m.add("items", first(lines, shownPaths))
 	if used > 0 {
 		m.add("in use", fmt.Sprintf("%d of them; what uses them stops when they are removed", used))
+	}
+	if it.Person != "" {
+		m.add("then", "what nobody has certified is removed")
+		m.add("look", "remit review list --mine")
+		return nil
 	}
 	m.add("look", "remit review list")
 	return nil

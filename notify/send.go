@@ -34,6 +34,9 @@ var errNotForIt = errors.New("nothing for this channel")
 
 // tell hands one item over to one channel.
 func (o *Outbox) tell(ctx context.Context, c remit.Channel, it item) error {
+	if len(c.People) > 0 && it.Person == "" {
+		return o.spread(ctx, c, it)
+	}
 	m, err := o.message(ctx, c, it)
 	if err != nil {
 		return err

@@ -83,7 +83,11 @@ const maxSlack = 3500
 // neither links nor mentions are made, and cannot end it.
 func (m message) mrkdwn() string {
 	card := escape(cut(strings.ReplaceAll(m.card(), "`", `\u{60}`), maxSlack))
-	out := "*" + escape(m.title) + "*\n```\n" + strings.TrimRight(card, "\n") + "\n```\n"
+	out := ""
+	if m.to.Address != "" { // of letters and digits, as it was declared
+		out = "<@" + m.to.Address + "> "
+	}
+	out += "*" + escape(m.title) + "*\n```\n" + strings.TrimRight(card, "\n") + "\n```\n"
 	if m.link == "" {
 		return out + escape(m.foot())
 	}

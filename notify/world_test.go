@@ -1,6 +1,7 @@
 package notify_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -30,6 +31,10 @@ type house struct {
 	items    map[remit.ID]remit.ItemView
 	secrets  map[string]string
 	ahead    time.Duration // the clock
+	owner    string        // of every agent
+	opened   bool          // all items of every run are there
+	looked   int           // times that somebody asked whom a run asks
+	names    map[remit.ID]string
 }
 
 func newHouse(t testing.TB) *house {
@@ -126,7 +131,31 @@ func (h *house) ReviewItem(_ context.Context, id remit.ID) (remit.ItemView, erro
 	return v, nil
 }
 
-func (h *house) Name(_ context.Context, person remit.ID) string { return "name of " + string(person) }
+func (h *house) Name(_ context.Context, person remit.ID) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return cmp.Or(h.names[person], "name of "+string(person))
+}
+
+// Asked: every open item is of the run.
+func (h *house) Asked(context.Context, remit.ID) (map[string][]remit.ID, bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.looked++
+	by := map[string][]remit.ID{}
+	for id, v := range h.items {
+		for _, p := range v.Reviewers {
+			by[p] = append(by[p], id)
+		}
+	}
+	return by, !h.opened, nil
+}
+
+func (h *house) AgentOwner(context.Context, string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.owner
+}
 
 func (h *house) Text(_ context.Context, d remit.Digest) ([]byte, bool) {
 	if d == (remit.Digest{7}) {

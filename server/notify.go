@@ -58,7 +58,11 @@ func (s *Server) whereTo(ctx context.Context, spec remit.Digest) string {
 	}
 	var out []string
 	for _, c := range told.Notify {
-		out = append(out, strings.Join(append([]string{c.Name + ": " + c.Kind, cmp.Or(c.URL, "its address is a secret")}, c.To...), " "))
+		to := append([]string{c.Name + ": " + c.Kind, cmp.Or(c.URL, "its address is a secret")}, c.To...)
+		for _, p := range c.People {
+			to = append(to, p.Person+" at "+p.Address)
+		}
+		out = append(out, strings.Join(to, " "))
 	}
 	return strings.Join(out, "; ")
 }
@@ -85,6 +89,54 @@ func (s *Server) CardOf(ctx context.Context, id remit.ID) (remit.AccessView, err
 // NameOf is a person's name.
 func (s *Server) NameOf(ctx context.Context, person remit.ID) string {
 	return s.people(ctx).Name(person)
+}
+
+// OwnerOf is the name of an agent's owner; empty: there is no such agent.
+func (s *Server) OwnerOf(ctx context.Context, agent string) string {
+	owner := remit.ID("")
+	s.view(func(st *authority.State) {
+		if a := st.Agents[agent]; a != nil {
+			owner = a.Owner
+		}
+	})
+	if owner == "" {
+		return ""
+	}
+	return s.NameOf(ctx, owner)
+}
+
+// AskedIn are, by their names, the people who may answer items of a run now, and which. Opening tells that not all of its
+// items are there yet.
+func (s *Server) AskedIn(ctx context.Context, run remit.ID) (by map[string][]remit.ID, opening bool, err error) {
+	var items []remit.ID
+	err = remit.Errorf(remit.NotFound, "there is no run %.64s of a campaign", run)
+	s.view(func(st *authority.State) {
+		if st.Runs[run] == nil {
+			return
+		}
+		err, opening = nil, st.Opening(run)
+		for _, id := range st.OpenItems.IDs {
+			if x := st.Items[id]; x != nil && x.Run == run && x.Status == remit.ItemOpen {
+				items = append(items, id)
+			}
+		}
+	})
+	if err != nil || opening {
+		return nil, opening, err
+	}
+	d, now := s.people(ctx), s.now().UnixNano()
+	by = map[string][]remit.ID{}
+	for some := range slices.Chunk(items, inboxBatch) { // the writer does not wait for all of them
+		s.view(func(st *authority.State) {
+			for _, id := range some {
+				may, _, _ := st.ReviewersOf(id, now)
+				for _, p := range may {
+					by[d.Name(p)] = append(by[d.Name(p)], id)
+				}
+			}
+		})
+	}
+	return by, false, nil
 }
 
 // nobody is no person's id: it is entitled to no vote.

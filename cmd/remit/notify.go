@@ -99,6 +99,14 @@ func (t *outboxHouse) ReviewItem(ctx context.Context, id remit.ID) (remit.ItemVi
 	return t.h.api.ItemOf(ctx, id)
 }
 
+func (t *outboxHouse) Asked(ctx context.Context, run remit.ID) (map[string][]remit.ID, bool, error) {
+	return t.h.api.AskedIn(ctx, run)
+}
+
+func (t *outboxHouse) AgentOwner(ctx context.Context, agent string) string {
+	return t.h.api.OwnerOf(ctx, agent)
+}
+
 func (t *outboxHouse) Text(ctx context.Context, commitment remit.Digest) ([]byte, bool) {
 	return t.h.Engine.Text(ctx, commitment)
 }
