@@ -204,14 +204,14 @@ func checkSizes(tr *tree) (wrong []string) {
 // pure are the packages that a pure function may use at all.
 var pure = []string{"bytes", "cmp", "encoding/hex", "encoding/json", "errors", "fmt", "iter", "maps", "math", "math/bits",
 	"reflect", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8", module, module + "/sshsig",
-	module + "/authority/internal/plan", module + "/authority/internal/cadence"}
+	module + "/authority/internal/plan", module + "/internal/cadence", "github.com/robfig/cron/v3"}
 
 // clocked are the names of package time that read a clock or the machine's time zone.
 var clocked = []string{"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTicker", "NewTimer", "Local", "LoadLocation"}
 
 // checkPure holds that authority is a function of its arguments: no clock, randomness, I/O, goroutines or map order.
 func checkPure(tr *tree) (wrong []string) {
-	for _, dir := range []string{"authority", "authority/internal/plan"} {
+	for _, dir := range []string{"authority", "authority/internal/plan", "internal/cadence"} {
 		wrong = append(wrong, checkPureIn(tr, dir)...)
 	}
 	return wrong
@@ -221,7 +221,7 @@ func checkPureIn(tr *tree, dir string) (wrong []string) {
 	var files []*ast.File
 	tr.imported(func(s source, p, name, at string) {
 		if s.dir == dir && !s.test && (!slices.Contains(pure, p) || name != path.Base(p)) {
-			wrong = append(wrong, at+": authority may not import "+p+", nor under another name")
+			wrong = append(wrong, at+": "+dir+" may not import "+p+", nor under another name")
 		}
 	})
 	for _, s := range tr.files {
@@ -475,6 +475,8 @@ func TestArchitectureChecksCanFail(t *testing.T) {
 		{"a list that is stale", "sizes", "authority/x.go", header, "take it out of the list"},
 		{"a wide interface", "sizes", "engine/x.go", header + "type T interface { A(); B(); C(); D(); E(); F() }\n", "interface of 6"},
 		{"the clock", "pure", "authority/x.go", imports("time") + "var now = time.Now()\n", "time.Now"},
+		{"the clock beside it", "pure", "internal/cadence/x.go", imports("time") + "var now = time.Now()\n", "time.Now"},
+		{"the zone of a machine beside it", "pure", "authority/internal/plan/x.go", imports("time") + "var here = time.Local\n", "time.Local"},
 		{"chance", "pure", "authority/x.go", imports("math/rand/v2"), "may not import math/rand/v2"},
 		{"secrets", "pure", "authority/x.go", imports("crypto/rand"), "may not import crypto/rand"},
 		{"files", "pure", "authority/x.go", imports("os"), "may not import os"},

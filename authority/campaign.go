@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/remit-dev/remit"
-	"github.com/remit-dev/remit/authority/internal/cadence"
+	"github.com/remit-dev/remit/internal/cadence"
 )
 
 // covers tells whether an agent is in the scope of a campaign. Those that have retired are in none.

@@ -149,7 +149,7 @@ func TestDeclarationsOfReviews(t *testing.T) {
 			words  string
 		}{
 			{quarterly(func(c *remit.CampaignDeclared) { c.Name = "Q 1" }), "campaigns[0].name"},
-			{quarterly(func(c *remit.CampaignDeclared) { c.Cadence = "* * * * *" }), "minute and hour are one number"},
+			{quarterly(func(c *remit.CampaignDeclared) { c.Cadence = "* * * * *" }), `"*" is no minute, which is one number`},
 			{quarterly(func(c *remit.CampaignDeclared) { c.Cadence = "0 9 30 2 *" }), "no such day"},
 			{quarterly(func(c *remit.CampaignDeclared) { c.Cadence = "@daily" }), "five fields"},
 			{quarterly(func(c *remit.CampaignDeclared) { c.Cadence = "TZ=UTC 0 9 1 * *" }), "five fields"},

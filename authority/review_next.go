@@ -3,7 +3,7 @@ package authority
 import (
 	"time"
 
-	"github.com/remit-dev/remit/authority/internal/cadence"
+	"github.com/remit-dev/remit/internal/cadence"
 )
 
 // Next is when the cadence of c comes again after now. Where a run is open then, the next one opens after its end.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/remit-dev/remit"
-	"github.com/remit-dev/remit/authority/internal/cadence"
+	"github.com/remit-dev/remit/internal/cadence"
 )
 
 // What one StepReviews writes at most, save that the items of one agent are opened together. More comes with the next one,

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/internal/cadence"
 )
 
 // reviews checks campaigns and what else is declared of reviews.
@@ -61,8 +62,8 @@ func (c *checker) campaign(at string, x *remit.Campaign) {
 	for i, o := range x.Owners {
 		c.isPerson(fmt.Sprintf("%s.owners[%d]", at, i), o)
 	}
-	if fields := len(strings.Fields(x.Cadence)); fields != 5 {
-		c.wrong(at+".cadence", "%q: write five fields, in UTC: minute, hour, day of the month, month, day of the week; `0 9 1 */3 *` is every quarter at nine", x.Cadence)
+	if _, err := cadence.Parse(x.Cadence); err != nil {
+		c.wrong(at+".cadence", "%v", err)
 	}
 	_, err := x.Declared(at, nil)
 	c.member(err)

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/remit-dev/remit/authority/internal/cadence"
+	"github.com/remit-dev/remit/internal/cadence"
 )
 
 func at(s string) int64 {
