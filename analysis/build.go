@@ -137,8 +137,8 @@ func (b *builder) visit(e errand) *context {
 
 func (b *builder) add(e Edge) {
 	key := fmt.Sprintf("%s\x00%s\x00%s\x00%s\x00%s\x00%s\x00%s\x00%v", e.From, e.To, e.How, e.Action, e.On, e.Ref, e.Verdict, e.With)
-	if e.Approval != nil && e.Approval.Glass != "" {
-		key += "\x00" + e.Approval.Glass + "\x00" + e.Approval.Needs[0].Group
+	if e.Approval != nil { // of two files that lead to the same, others may be asked for each
+		key += fmt.Sprintf("\x00%v", *e.Approval)
 	}
 	if _, had := b.edges[key]; !had {
 		b.edges[key] = e
@@ -375,15 +375,11 @@ func (b *builder) name(e errand) NodeID {
 	return id
 }
 
-// support names who an edge must be held with: of an agent the nodes as which nobody is asked when it pushes, if it is an
-// author, or reviews. It tells whether there is anybody.
+// support names who an edge must be held with: of an agent the nodes as which it may push, if it is an author, or review. It
+// tells whether there is anybody.
 func (b *builder) support(w *way, nodes map[string][]NodeID, can map[string]bool) bool {
 	with := slices.Clone(w.With)
 	for i := range with {
-		act := "review.submit"
-		if i == 0 {
-			act = "source.push"
-		}
 		var of []NodeID
 		for _, id := range with[i].Of {
 			if id.Kind() != KindAgent {
@@ -391,7 +387,7 @@ func (b *builder) support(w *way, nodes map[string][]NodeID, can map[string]bool
 				continue
 			}
 			for _, n := range nodes[id.Name()] {
-				if can[string(n)+" "+act+" "+w.On.Name()] {
+				if can[string(n)+" "+string(with[i].By)+" "+w.On.Name()] {
 					of = append(of, n)
 				}
 			}
@@ -414,7 +410,7 @@ func (b *builder) emit() {
 		id := b.name(c.errand)
 		nodes[c.agent] = append(nodes[c.agent], id)
 		for _, w := range c.ways {
-			if w.Verdict == remit.Allow && w.To.Kind() != KindPipeline {
+			if w.From == "" && w.To.Kind() != KindPipeline {
 				can[fmt.Sprintf("%s %s %s", id, w.Action, w.On.Name())] = true
 			}
 		}

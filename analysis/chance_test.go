@@ -192,9 +192,17 @@ func named(id NodeID) string {
 	return s
 }
 
+// regressions are worlds in which the analysis once said something else than whoever plays: two files, of which each waits
+// for other votes, set off the same pipeline (560).
+var regressions = []uint64{560}
+
 func TestOracle(t *testing.T) {
 	n, from := worlds(t)
+	seeds := slices.Clone(regressions)
 	for seed := from; seed < from+n; seed++ {
+		seeds = append(seeds, seed)
+	}
+	for _, seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		set, policy := chance(rng)
 		g := build(t, made(t, remit.Team, set), policy)

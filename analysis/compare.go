@@ -106,10 +106,24 @@ func changed(before, after *Graph) (starts [][]NodeID, edges []Edge) {
 	for i := range before.Edges {
 		had[meaning(&before.Edges[i])] = true
 	}
+	fresh := make([]bool, len(after.Edges))
+	for i := range after.Edges {
+		fresh[i] = !had[meaning(&after.Edges[i])]
+	}
 	seen := map[string]bool{}
 	for i := range after.Edges {
 		e := &after.Edges[i]
-		if had[meaning(e)] {
+		asked := []*Approval{e.Approval}
+		looser := fresh[i]
+		for _, of := range after.with[i] {
+			for _, h := range of {
+				for _, by := range h.by {
+					looser = looser || fresh[by]
+					asked = append(asked, after.Edges[by].Approval)
+				}
+			}
+		}
+		if !looser {
 			continue
 		}
 		edges = append(edges, *e)
@@ -129,12 +143,18 @@ func changed(before, after *Graph) (starts [][]NodeID, edges []Edge) {
 			}
 		}
 		put(slices.Clone(from))
-		if e.Approval != nil {
-			for _, who := range e.Approval.Voters {
+		alone := len(from)
+		for _, a := range asked {
+			if a == nil {
+				continue
+			}
+			for _, who := range a.Voters {
 				for _, p := range who {
 					from = append(from, NodeID(string(KindPerson)+":"+string(p)))
 				}
 			}
+		}
+		if len(from) > alone {
 			put(from)
 		}
 	}

@@ -145,9 +145,12 @@ type Approval struct {
 
 // Support is what must be held besides: at least N of Of, of agents N with different owners.
 type Support struct {
-	N    int      `json:"n"`
-	Of   []NodeID `json:"of"`
-	Text string   `json:"text"` // one sentence
+	N  int      `json:"n"`
+	Of []NodeID `json:"of"`
+	// By is what agents among Of have done before on what the edge acts on: an author has pushed there, say. Who was asked
+	// then counts too. Empty: it is enough that they are held.
+	By   remit.Action `json:"by,omitempty"`
+	Text string       `json:"text"` // one sentence
 }
 
 // Graph is all nodes and edges, in a fixed order, with an index. It is made by NewGraph, and not changed.
@@ -162,9 +165,15 @@ type Graph struct {
 	in  [][]int // by node, edges that end there
 	src []int   // by edge, nodes at its ends
 	dst []int
-	// watch are by node the edges that rest on it besides their first ends; with are by edge the nodes of each Support.
+	// watch are by node the edges that rest on it besides their first ends; with are by edge who is of each Support.
 	watch [][]int
-	with  [][][]int
+	with  [][][]helper
+}
+
+// helper is a node of a Support, with the edges of which it goes one before; nil: it need not do anything.
+type helper struct {
+	node int
+	by   []int
 }
 
 // NewGraph sorts and indexes nodes and edges. An edge between nodes that are not there, or a node that stands twice, is an
@@ -188,7 +197,7 @@ func NewGraph(nodes []Node, edges []Edge, unseen ...string) (*Graph, error) {
 	})
 	g.out, g.in = make([][]int, len(nodes)), make([][]int, len(nodes))
 	g.src, g.dst = make([]int, len(edges)), make([]int, len(edges))
-	g.watch, g.with = make([][]int, len(nodes)), make([][][]int, len(edges))
+	g.watch, g.with = make([][]int, len(nodes)), make([][][]helper, len(edges))
 	for i, e := range g.Edges {
 		from, ok := g.at[e.From]
 		to, ok2 := g.at[e.To]
@@ -197,17 +206,53 @@ func NewGraph(nodes []Node, edges []Edge, unseen ...string) (*Graph, error) {
 		}
 		g.src[i], g.dst[i] = from, to
 		g.out[from], g.in[to] = append(g.out[from], i), append(g.in[to], i)
-		for _, w := range e.With {
-			var of []int
+	}
+	g.support()
+	return g, nil
+}
+
+// support finds who is of the Support of each edge. Who is not there, or cannot do what it asks for, is of none.
+func (g *Graph) support() {
+	type done struct {
+		node int
+		by   remit.Action
+		on   remit.Resource
+	}
+	ways := map[done][]int{}
+	for i := range g.Edges {
+		for _, w := range g.Edges[i].With {
+			var of []helper
 			for _, id := range w.Of {
-				if n, ok := g.at[id]; ok { // who is not there is held by nobody
-					of, g.watch[n] = append(of, n), append(g.watch[n], i)
+				n, ok := g.at[id]
+				if !ok {
+					continue
 				}
+				h := helper{node: n}
+				if w.By != "" && g.Nodes[n].Kind == KindAgent {
+					key := done{n, w.By, g.Edges[i].On}
+					if _, had := ways[key]; !had {
+						ways[key] = g.doing(n, w.By, g.Edges[i].On)
+					}
+					if h.by = ways[key]; len(h.by) == 0 {
+						continue
+					}
+				}
+				of, g.watch[n] = append(of, h), append(g.watch[n], i)
 			}
 			g.with[i] = append(g.with[i], of)
 		}
 	}
-	return g, nil
+}
+
+// doing lists the edges by which a node takes an action on a resource. What says what a pipeline runs is not the work of an
+// author that somebody else merges.
+func (g *Graph) doing(n int, action remit.Action, on remit.Resource) (out []int) {
+	for _, e := range g.out[n] {
+		if x := &g.Edges[e]; x.Action == action && x.On == on && x.To.Kind() != KindPipeline {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // Node finds a node.

@@ -239,7 +239,7 @@ func (b *builder) merges(c *context, m may, repo *authority.Repository, to NodeI
 		if w.pusher != 0 {
 			r.Refs[0].Pushers, r.Refs[0].Outside = []remit.EntryIndex{w.pusher}, 0
 		}
-		wrote := Support{N: 1, Of: w.of, Text: "whoever merges holds an author: somebody who " + w.text}
+		wrote := Support{N: 1, Of: w.of, By: "source.push", Text: "whoever merges holds an author: somebody who " + w.text}
 		for _, way := range b.evidence(repo, r) {
 			with := append([]Support{wrote}, way...)
 			if a, ok := b.acts(c, m, r, to, with...); ok {
@@ -294,7 +294,7 @@ func (b *builder) evidence(repo *authority.Repository, r remit.Request) func(fun
 				}
 				more = append(more, *s)
 			}
-			reviews := Support{Text: "reviewers of different owners approve of it"}
+			reviews := Support{By: "review.submit", Text: "reviewers of different owners approve of it"}
 			var owners []remit.ID
 			for _, k := range b.reviewers(repo.Name, r) {
 				reviews.Of = append(reviews.Of, NodeID("agent:"+k.agent))
@@ -319,13 +319,13 @@ func (b *builder) evidence(repo *authority.Repository, r remit.Request) func(fun
 	}
 }
 
-// reviewers are the agents whose approval of what a request merges nobody is asked for.
+// reviewers are the agents who may approve of what a request merges.
 func (b *builder) reviewers(repo string, merge remit.Request) (out []candidate) {
 	for _, k := range b.able("review.submit", repo) {
 		r := merge
 		r.Caller, r.Review = k.caller, remit.ReviewApprove
 		r.Steps = []remit.Step{{Action: "review.submit", Resource: merge.Steps[0].Resource}}
-		if b.ask(r).Verdict == remit.Allow {
+		if b.ask(r).Verdict != remit.Deny {
 			out = append(out, k)
 		}
 	}

@@ -24,6 +24,16 @@ func asked(t *testing.T, g *Graph, from, to string) int {
 	return len(p.Paths[0].Approvals)
 }
 
+// holds is a policy that asks one of the release group about some actions.
+func holds(actions ...remit.Action) judge {
+	return func(f authority.Facts) authority.Finding {
+		if slices.Contains(actions, f.Steps[0].Action) {
+			return authority.Finding{Verdict: remit.Hold, Rules: []string{"waits"}, Sentence: "it waits", Votes: []remit.Need{{Group: "release", N: 1}}}
+		}
+		return allow(f)
+	}
+}
+
 func TestPathsOfACompany(t *testing.T) {
 	const repo = "forge/acme/payments"
 	for _, c := range []struct {
@@ -60,6 +70,18 @@ func TestPathsOfACompany(t *testing.T) {
 			s.Repositories[0].Approvers[0].Evidence = "verdict:2"
 			s.Repositories[0].Effects = s.Repositories[0].Effects[1:]
 		}},
+		{name: "an author whose push waits is one, and who is asked for it counts", from: "agent", to: "repo:" + repo, want: 1, change: func(s *authority.Set) {
+			s.Repositories[0].Approvers[0].Evidence = "verdict"
+			s.Repositories[0].Effects = s.Repositories[0].Effects[1:]
+		}, policy: holds("source.push")},
+		{name: "so is a reviewer whose review waits", from: "agent", to: "repo:" + repo, want: 1, change: func(s *authority.Set) {
+			s.Repositories[0].Approvers[0].Evidence = "verdict"
+			s.Repositories[0].Effects = s.Repositories[0].Effects[1:]
+		}, policy: holds("review.submit")},
+		{name: "with both, both are asked", from: "agent", to: "repo:" + repo, want: 2, change: func(s *authority.Set) {
+			s.Repositories[0].Approvers[0].Evidence = "verdict"
+			s.Repositories[0].Effects = s.Repositories[0].Effects[1:]
+		}, policy: holds("source.push", "review.submit")},
 		{name: "reviews of agents alone are no person", from: "untrusted", to: "repo:" + repo, want: 1, change: func(s *authority.Set) {
 			s.Repositories[0].Reviews = 1
 		}},
@@ -116,6 +138,44 @@ func TestPathsOfACompany(t *testing.T) {
 				t.Errorf("%s to %s: %d approvals; want %d", c.from, c.to, n, c.want)
 			}
 		})
+	}
+}
+
+// Two files that lead to the same may be asked about by different people: who gives the votes for one of them need not have
+// those of the other.
+func TestEachFileAsksItsOwn(t *testing.T) {
+	set := company()
+	set.Repositories[0].Effects[1].Secrets = "none"
+	g := build(t, made(t, remit.Team, set), holds("source.push"))
+	needs := map[string]bool{}
+	for _, e := range g.Edges {
+		if e.From == "agent:coder" && e.To == "pipeline:payments/ci" {
+			needs[fmt.Sprint(e.Approval.Needs)] = true
+		}
+	}
+	if !needs["[1 of release]"] || !needs["[1 of release 1 of reviewers]"] {
+		t.Errorf("a push to the pipeline waits for %v", sorted(needs))
+	}
+	if n := asked(t, g, "agent:coder", "pipeline:payments/ci"); n != 1 {
+		t.Errorf("%d approvals", n)
+	}
+}
+
+// A push of an author that waits no longer frees the merge of what they wrote, which is another edge.
+func TestALooserPushWidensTheMerge(t *testing.T) {
+	set := company()
+	set.Repositories[0].Approvers[0].Evidence = "verdict"
+	set.Repositories[0].Effects = set.Repositories[0].Effects[1:]
+	s := made(t, remit.Team, set)
+	before, after := build(t, s, holds("source.push")), build(t, s, allow)
+	c, err := Compare(before, after)
+	if err != nil || !c.Widens || !slices.ContainsFunc(c.New, func(p NewPath) bool {
+		return p.From() == "agent:merger" && p.To() == "repo:forge/acme/payments" && p.Free() && p.Before == 1
+	}) {
+		for _, p := range c.New {
+			t.Errorf("%s %s %d, before %d", p.From(), p.To(), len(p.Approvals), p.Before)
+		}
+		t.Errorf("%v", err)
 	}
 }
 
@@ -288,7 +348,7 @@ func anything(rng *rand.Rand, nodes, edges int, supports bool) ([]Node, []Edge) 
 	seen := map[string]bool{}
 	for range edges {
 		a, b := rng.IntN(nodes), rng.IntN(nodes)
-		e := Edge{From: id(a), To: id(b), How: HowActs, Verdict: remit.Allow}
+		e := Edge{From: id(a), To: id(b), How: HowActs, Action: "source.push", Verdict: remit.Allow}
 		if key := fmt.Sprint(a, b); a == b || seen[key] {
 			continue
 		} else {
@@ -301,7 +361,7 @@ func anything(rng *rand.Rand, nodes, edges int, supports bool) ([]Node, []Edge) 
 			e.How = HowSteers
 		case 2:
 			if supports {
-				e.With = []Support{{N: 1, Of: []NodeID{id(rng.IntN(nodes))}}}
+				e.With = []Support{{N: 1, Of: []NodeID{id(rng.IntN(nodes))}, By: []remit.Action{"", "source.push"}[rng.IntN(2)]}}
 			}
 		}
 		es = append(es, e)
@@ -326,7 +386,8 @@ func freeOf(es []Edge, from NodeID) map[NodeID]bool {
 		for _, e := range es {
 			ok := held[e.From] && !held[e.To] && e.Verdict == remit.Allow
 			for _, w := range e.With {
-				ok = ok && held[w.Of[0]]
+				did := slices.ContainsFunc(es, func(x Edge) bool { return x.From == w.Of[0] && x.Action == w.By && x.Verdict == remit.Allow })
+				ok = ok && held[w.Of[0]] && (w.By == "" || did)
 			}
 			if ok {
 				held[e.To], more = true, true

@@ -140,43 +140,77 @@ func (w *walk) brings(e *Edge, own int) int {
 	return 0
 }
 
-// besides adds up what an edge must be held with. others are those whose own acts that rests on.
-func (w *walk) besides(e int) (asked int, others []int, ok bool) {
+// helped is who an edge is held with: its place, what it takes with what it did before, and the edge of that; -1: nothing.
+type helped struct{ at, asked, by int }
+
+// helpers are for each Support of an edge those who take the least; ok tells whether there are enough of them.
+func (w *walk) helpers(e int) (out [][]helped, ok bool) {
 	for i, of := range w.g.with[e] {
 		need := w.g.Edges[e].With[i].N
-		var have []int // the best place of each
-		for _, n := range of {
-			best := -1
-			for at := n * w.apart; at < (n+1)*w.apart; at++ {
-				if w.given[at] && (best < 0 || w.asked[at] < w.asked[best]) {
-					best = at
+		var have []helped // the best way of each
+		for _, h := range of {
+			best := helped{at: -1}
+			for at := h.node * w.apart; at < (h.node+1)*w.apart; at++ {
+				if !w.given[at] {
+					continue
+				}
+				if x := w.did(at, h.by); best.at < 0 || x.asked < best.asked {
+					best = x
 				}
 			}
-			if best >= 0 {
+			if best.at >= 0 {
 				have = append(have, best)
 			}
 		}
-		slices.SortFunc(have, func(a, b int) int { return cmp.Or(w.asked[a]-w.asked[b], a-b) })
+		slices.SortFunc(have, func(a, b helped) int { return cmp.Or(a.asked-b.asked, a.at-b.at) })
 		var owners []remit.ID
-		got := 0
-		for _, at := range have {
-			o := w.g.Nodes[at/w.apart].Owner
-			if got == need {
+		var use []helped
+		for _, h := range have {
+			o := w.g.Nodes[h.at/w.apart].Owner
+			if len(use) == need {
 				break
 			}
 			if o != "" && slices.Contains(owners, o) {
 				continue
 			}
-			owners = append(owners, o)
-			got++
-			asked += w.asked[at]
-			others = append(others, at%w.apart)
+			owners, use = append(owners, o), append(use, h)
 		}
-		if got < need {
-			return 0, nil, false
+		if len(use) < need {
+			return nil, false
+		}
+		out = append(out, use)
+	}
+	return out, true
+}
+
+// did is the best of the edges of which who is in a place went one before.
+func (w *walk) did(at int, by []int) helped {
+	best := helped{at: at, asked: w.asked[at], by: -1}
+	for i, e := range by {
+		x := helped{at: at, asked: w.asked[at], by: e}
+		if edge := &w.g.Edges[e]; edge.Verdict != remit.Allow && !w.meets(edge.Approval, []int{at % w.apart}) {
+			x.asked++
+		}
+		if i == 0 || x.asked < best.asked {
+			best = x
 		}
 	}
-	return asked, others, true
+	return best
+}
+
+// besides adds up what an edge must be held with. others are those whose own acts that rests on.
+func (w *walk) besides(e int) (asked int, others []int, ok bool) {
+	if len(w.g.with[e]) == 0 {
+		return 0, nil, true
+	}
+	all, ok := w.helpers(e)
+	for _, of := range all {
+		for _, h := range of {
+			asked += h.asked
+			others = append(others, h.at%w.apart)
+		}
+	}
+	return asked, others, ok
 }
 
 // meets tells whether the people whom the attacker holds, but for those whose own acts it rests on, fill all seats.
@@ -293,16 +327,13 @@ func (w *walk) beforehand(e int, seen map[int]bool) (out []Approval) {
 		return nil
 	}
 	seen[e] = true
-	for i, of := range w.g.with[e] {
-		places := make([]int, 0, len(of))
-		for _, n := range of {
-			if at := w.best(n); at >= 0 {
-				places = append(places, at)
+	all, _ := w.helpers(e)
+	for _, of := range all {
+		for _, h := range of {
+			if h.by >= 0 && h.asked > w.asked[h.at] {
+				out = append(out, *w.g.Edges[h.by].Approval)
 			}
-		}
-		slices.SortFunc(places, func(a, b int) int { return cmp.Or(w.asked[a]-w.asked[b], a-b) })
-		for _, at := range places[:min(len(places), w.g.Edges[e].With[i].N)] {
-			for x := at; w.via[x] >= 0; x = w.from[x] {
+			for x := h.at; w.via[x] >= 0; x = w.from[x] {
 				if _, asked, met, _ := w.step(w.via[x], w.from[x]); asked > 0 && w.g.Edges[w.via[x]].Verdict != remit.Allow && !met {
 					out = append(out, *w.g.Edges[w.via[x]].Approval)
 				}
