@@ -20,17 +20,19 @@ func Build(s *authority.State, ask Judge, o Options) (*Graph, error) {
 		return nil, errors.New("no policy is in force, so nothing can be asked of it")
 	}
 	x := authority.Suppose(s, o.At)
-	b := &builder{s: x.State(), x: x, judge: ask.Judge, draft: map[string]bool{}, nodes: map[NodeID]Node{}, edges: map[string]Edge{}, asked: map[errand]*context{}, who: map[string][]candidate{}}
+	b := &builder{s: x.State(), x: x, judge: ask.Judge, draft: map[string]bool{}, nodes: map[NodeID]Node{}, edges: map[string]Edge{}, asked: map[errand]*context{},
+		who: map[remit.Action]map[string][]candidate{}, functions: map[remit.Function][]string{}, built: map[string][]string{}}
 	for _, a := range o.Drafts {
 		if err := x.Declare(a); err != nil {
 			return nil, err
 		}
 		b.draft[a.Name] = true
 	}
-	b.agents, b.repos = sorted(b.s.Agents), sorted(b.s.Repositories)
+	b.blind = blind(ask)
+	b.list()
 	b.declared()
 	b.people()
-	for _, name := range sorted(b.s.Agents) {
+	for _, name := range b.agents {
 		b.visit(errand{agent: name})
 	}
 	for len(b.queue) > 0 {
@@ -41,6 +43,31 @@ func Build(s *authority.State, ask Judge, o Options) (*Graph, error) {
 	b.alike()
 	b.emit()
 	return NewGraph(values(b.nodes), values(b.edges), b.unseen()...)
+}
+
+// blind tells whether a judge surely finds the same after any text that has a label. The compiled rules look at no labels.
+func blind(ask Judge) bool {
+	n, ok := ask.(Narrower)
+	if !ok {
+		return false
+	}
+	read := n.Narrow(authority.Facts{Task: authority.TaskFacts{History: authority.HistoryFacts{Taints: []string{madeUp}}}})
+	return len(read.Task.History.Taints) == 0
+}
+
+// list keeps the names of what is declared, so that nobody sorts them again.
+func (b *builder) list() {
+	b.agents, b.repos = sorted(b.s.Agents), sorted(b.s.Repositories)
+	b.environments, b.secrets, b.tools = sorted(b.s.Environments), sorted(b.s.Secrets), sorted(b.s.Tools)
+	for _, name := range b.agents {
+		f := b.s.Agents[name].Function
+		b.functions[f] = append(b.functions[f], name)
+	}
+	for _, name := range b.repos {
+		if len(b.s.Repositories[name].Artifacts) > 0 {
+			b.building = append(b.building, name)
+		}
+	}
 }
 
 func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
@@ -58,17 +85,22 @@ type builder struct {
 	s     *authority.State
 	x     *authority.Supposed
 	judge func(authority.Facts) authority.Finding
+	blind bool // labels change no answer
 	draft map[string]bool
 	nodes map[NodeID]Node
 	edges map[string]Edge
 	asked map[errand]*context
-	who   map[string][]candidate // by action and repository
-	all   []*context             // in the order in which they were met
+	who   map[remit.Action]map[string][]candidate // by repository
+	all   []*context                              // in the order in which they were met
 	queue []*context
 
-	// Names of agents and repositories, sorted; and pipelines and artifacts, in the order in which they were met.
-	agents, repos []string
-	made          []NodeID
+	// Names of what is declared, sorted; of building, the repositories that declare what is built of them; of functions, the
+	// agents of each.
+	agents, repos, environments, secrets, tools, building []string
+
+	functions map[remit.Function][]string
+	built     map[string][]string // what builds answered, by agent
+	made      []NodeID            // pipelines and artifacts, in the order in which they were met
 }
 
 // errand is how an agent comes to act: for itself, or for a child task that rests on a repository; steered by what has
@@ -175,7 +207,7 @@ func (b *builder) declared() {
 		}
 		controls(b.node(Node{ID: NodeID("credential:" + name), Zone: b.upstreamZone(u), Entry: last(u.Changes), Note: "what upstream " + name + " obeys, past Remit"}))
 	}
-	for _, name := range sorted(b.s.Repositories) {
+	for _, name := range b.repos {
 		r := b.s.Repositories[name]
 		upstream, _, _ := strings.Cut(name, "/")
 		id := b.node(Node{ID: NodeID("repo:" + name), Zone: remit.ZoneSource, Entry: last(r.Changes), Branch: "refs/heads/" + r.DefaultBranch, Note: "what " + r.DefaultBranch + " of it holds"})
@@ -194,7 +226,7 @@ func (b *builder) declared() {
 		}
 		b.node(Node{ID: words("pull-request", name), Note: "a change that a stranger proposes for " + name})
 	}
-	for _, name := range sorted(b.s.Environments) {
+	for _, name := range b.environments {
 		e := b.s.Environments[name]
 		id := b.node(Node{ID: NodeID("environment:" + name), Zone: remit.ZoneProduction, Tier: e.Tier, Entry: last(e.Changes)})
 		controls(id)
@@ -205,11 +237,11 @@ func (b *builder) declared() {
 			b.opens(upstream, a)
 		}
 	}
-	for _, name := range sorted(b.s.Secrets) {
+	for _, name := range b.secrets {
 		x := b.s.Secrets[name]
 		controls(b.node(Node{ID: NodeID("secret:" + name), Zone: x.Zone, Entry: last(x.Changes), Note: "its value, or requests that carry it"}))
 	}
-	for _, name := range sorted(b.s.Tools) {
+	for _, name := range b.tools {
 		t := b.s.Tools[name]
 		id := b.node(Node{ID: NodeID("tool:" + name), Zone: t.Zone, Entry: last(t.Changes)})
 		b.opens(remit.ToolServer(name), id)
@@ -217,7 +249,7 @@ func (b *builder) declared() {
 			b.node(Node{ID: words(label, name), Note: "what comes in with the answers of " + name})
 		}
 	}
-	for _, name := range sorted(b.s.Agents) {
+	for _, name := range b.agents {
 		a := b.s.Agents[name]
 		note := ""
 		if a.Status != remit.AgentActive && a.Status != "" {
@@ -278,18 +310,15 @@ func (b *builder) people() {
 				Why: fmt.Sprintf("%s is an administrator, whose declarations widen authority%s", p, awaits(a))}))
 		}
 	}
-	for _, name := range sorted(b.s.Agents) {
+	members := map[string][]remit.ID{}
+	for _, name := range b.agents {
 		a := b.s.Agents[name]
 		may := []remit.ID{a.Owner}
 		for _, g := range a.Requesters {
-			if group := b.s.Groups[g]; group != nil {
-				may = append(may, group.Members...)
-				for _, p := range sorted(b.s.People) {
-					if len(group.From) > 0 && b.s.InGroup(g, p, b.s.Now) {
-						may = append(may, p)
-					}
-				}
+			if _, had := members[g]; !had {
+				members[g] = b.members(g)
 			}
+			may = append(may, members[g]...)
 		}
 		slices.Sort(may)
 		for _, p := range slices.Compact(may) {
@@ -300,6 +329,23 @@ func (b *builder) people() {
 			}
 		}
 	}
+}
+
+// members are who a group has, by its declaration or as a provider said.
+func (b *builder) members(name string) []remit.ID {
+	group := b.s.Groups[name]
+	if group == nil {
+		return nil
+	}
+	out := slices.Clone(group.Members)
+	if len(group.From) > 0 {
+		for _, p := range sorted(b.s.People) {
+			if b.s.InGroup(name, p, b.s.Now) {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
 }
 
 func awaits(a authority.Answer) string {
@@ -458,7 +504,15 @@ func (b *builder) emit() {
 	// What is one of those that a pattern means is one of them.
 	artifacts := slices.DeleteFunc(sorted(b.nodes), func(id NodeID) bool { return id.Kind() != KindArtifact })
 	for _, p := range artifacts {
-		for _, q := range artifacts {
+		begin, many := strings.CutSuffix(strings.TrimRight(string(p), "*"), "/")
+		if !many {
+			continue // it is one alone
+		}
+		at, _ := slices.BinarySearch(artifacts, NodeID(begin))
+		for _, q := range artifacts[at:] {
+			if !strings.HasPrefix(string(q), begin) {
+				break
+			}
 			if p != q && remit.Pattern(p).Contains(remit.Pattern(q)) {
 				b.add(Edge{From: q, To: p, How: HowGives, Verdict: remit.Allow, Why: string(q) + " is one of " + string(p)})
 			}
@@ -469,7 +523,7 @@ func (b *builder) emit() {
 // unseen says what is not in the graph.
 func (b *builder) unseen() []string {
 	out := []string{"What people and programs can do past Remit is here only as far as a scan found it."}
-	for _, name := range sorted(b.s.Agents) {
+	for _, name := range b.agents {
 		if a := b.s.Agents[name]; a.Status == remit.AgentSuspended {
 			out = append(out, fmt.Sprintf("Agent %s is suspended: what it could do once it is resumed is not here.", name))
 		}

@@ -368,6 +368,12 @@ type Judge interface {
 	Judge(authority.Facts) authority.Finding
 }
 
+// A Narrower is a Judge that knows what of facts it never reads: it finds the same on those that it gives back. Build asks
+// one that does not read labels only once for all of them.
+type Narrower interface {
+	Narrow(authority.Facts) authority.Facts
+}
+
 // Options of Build.
 type Options struct {
 	// At is the moment at which is asked, Unix nanoseconds.

@@ -196,28 +196,42 @@ type candidate struct {
 
 // able lists the living agents whose entitlements name an action on a repository, each on a task of its own.
 func (b *builder) able(action remit.Action, repo string) []candidate {
-	key := string(action) + " " + repo
-	if had, ok := b.who[key]; ok {
-		return had
-	}
-	var out []candidate
-	for _, name := range b.agents {
-		for _, sc := range b.s.Agents[name].Entitlements {
-			if !slices.Contains(sc.Actions, action) || !slices.ContainsFunc(sc.Resources, func(p remit.Pattern) bool { return p.Match(remit.Resource("repo:" + repo)) }) {
-				continue
-			}
-			if caller, err := b.x.Run(name, authority.Errand{}); err == nil {
-				k := candidate{agent: name, caller: caller}
-				if action == "source.push" {
-					k.pusher = b.x.Push(caller)
-				}
-				out = append(out, k)
-			}
-			break
+	if b.who[action] == nil {
+		b.who[action] = map[string][]candidate{}
+		for _, name := range b.agents {
+			b.enable(name, action, b.who[action])
 		}
 	}
-	b.who[key] = out
-	return out
+	return b.who[action][repo]
+}
+
+// enable puts an agent to the repositories on which its entitlements name an action.
+func (b *builder) enable(name string, action remit.Action, who map[string][]candidate) {
+	on := map[string]bool{}
+	for _, sc := range b.s.Agents[name].Entitlements {
+		if !slices.Contains(sc.Actions, action) {
+			continue
+		}
+		for _, p := range sc.Resources {
+			for _, repo := range covered("repo", b.repos, p) {
+				on[repo] = true
+			}
+		}
+	}
+	if len(on) == 0 {
+		return
+	}
+	caller, err := b.x.Run(name, authority.Errand{})
+	if err != nil {
+		return
+	}
+	k := candidate{agent: name, caller: caller}
+	if action == "source.push" {
+		k.pusher = b.x.Push(caller)
+	}
+	for repo := range on {
+		who[repo] = append(who[repo], k)
+	}
 }
 
 // review is a request that approves of a change.
@@ -421,7 +435,7 @@ type accepted struct {
 }
 
 func (b *builder) accepted(p remit.Pattern) (out []accepted) {
-	for _, name := range b.repos {
+	for _, name := range b.building {
 		for _, q := range b.s.Repositories[name].Artifacts {
 			if both, ok := p.Intersect(q); ok {
 				out = append(out, accepted{witness(both), NodeID(both), []remit.Input{{Resource: remit.Resource("repo:" + name), ID: madeCommit}}})

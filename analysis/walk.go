@@ -198,16 +198,19 @@ func (w *walk) did(at int, by []int) helped {
 	return best
 }
 
-// besides adds up what an edge must be held with. others are those whose own acts that rests on.
+// besides adds up what an edge must be held with. others are those as whose own acts it was written: R3 keeps them from voting
+// on what is made of it, but not who reviewed or built it.
 func (w *walk) besides(e int) (asked int, others []int, ok bool) {
 	if len(w.g.with[e]) == 0 {
 		return 0, nil, true
 	}
 	all, ok := w.helpers(e)
-	for _, of := range all {
+	for i, of := range all {
 		for _, h := range of {
 			asked += h.asked
-			others = append(others, h.at%w.apart)
+			if w.g.Edges[e].With[i].By == "source.push" {
+				others = append(others, h.at%w.apart)
+			}
 		}
 	}
 	return asked, others, ok

@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -73,11 +74,15 @@ func (b *builder) ways(c *context) {
 	}
 	b.asks(c, a)
 	b.glass(c, a)
+	for i := range c.ways {
+		c.ways[i].request = nil // nobody asks it again
+	}
 }
 
 // entitled lists what an agent's entitlements name of what is declared, sorted. What they name beyond that is denied.
 func (b *builder) entitled(a *authority.Agent) []may {
 	var out []may
+	had := map[may]bool{}
 	for _, sc := range a.Entitlements {
 		for _, act := range sc.Actions {
 			info, known := remit.Lookup(act)
@@ -86,16 +91,32 @@ func (b *builder) entitled(a *authority.Agent) []may {
 			}
 			for _, p := range sc.Resources {
 				for _, m := range b.named(info, p) {
-					if !slices.Contains(out, m) {
-						out = append(out, m)
+					if !had[m] {
+						had[m], out = true, append(out, m)
 					}
 				}
 			}
 		}
 	}
 	slices.SortFunc(out, func(x, y may) int {
-		return strings.Compare(string(x.action)+" "+string(x.on), string(y.action)+" "+string(y.on))
+		return cmp.Or(cmp.Compare(x.action, y.action), cmp.Compare(x.on, y.on))
 	})
+	return out
+}
+
+// covered are those of sorted names of a kind that a pattern covers. They stand together, behind what it begins with.
+func covered(kind string, names []string, p remit.Pattern) (out []string) {
+	begin, ok := strings.CutPrefix(string(p), kind+":")
+	if !ok {
+		return nil
+	}
+	begin = strings.TrimRight(begin, "*")
+	at, _ := slices.BinarySearch(names, begin)
+	for ; at < len(names) && strings.HasPrefix(names[at], begin); at++ {
+		if p.Match(remit.Resource(kind + ":" + names[at])) {
+			out = append(out, names[at])
+		}
+	}
 	return out
 }
 
@@ -107,21 +128,20 @@ func (b *builder) named(info remit.ActionInfo, p remit.Pattern) (out []may) {
 	}
 	put := func(r remit.Resource, node NodeID) { out = append(out, may{info.Action, r, node}) }
 	each := func(names []string) {
-		for _, n := range names {
-			if r := remit.Resource(kind + ":" + n); p.Match(r) {
-				put(r, NodeID(r))
-			}
+		for _, n := range covered(kind, names, p) {
+			r := remit.Resource(kind + ":" + n)
+			put(r, NodeID(r))
 		}
 	}
 	switch kind {
 	case "repo":
 		each(b.repos)
 	case "environment":
-		each(sorted(b.s.Environments))
+		each(b.environments)
 	case "secret":
-		each(sorted(b.s.Secrets))
+		each(b.secrets)
 	case "tool":
-		for _, n := range sorted(b.s.Tools) {
+		for _, n := range b.tools {
 			t := b.s.Tools[n]
 			both, ok := p.Intersect(remit.Pattern("tool:" + n))
 			if !ok || t.Server() != remit.LocalTools && info.Action != remit.ToolAction(t.Impact) {
@@ -245,7 +265,9 @@ func (b *builder) reads(c *context, m may) {
 
 func (b *builder) steers(c *context, m may, a authority.Answer, from []NodeID, labels []string) {
 	to := c.errand
-	to.labels = strings.Join(labels, "+")
+	if !b.blind {
+		to.labels = strings.Join(labels, "+")
+	}
 	b.visit(to)
 	for _, f := range from {
 		e := b.edge(a, Edge{From: f, How: HowSteers, Action: m.action, On: m.on,
@@ -312,9 +334,9 @@ func (b *builder) besides(rules []remit.ToolRule) [][]remit.Step {
 		case "repo":
 			names = b.repos
 		case "environment":
-			names = sorted(b.s.Environments)
+			names = b.environments
 		case "secret":
-			names = sorted(b.s.Secrets)
+			names = b.secrets
 		}
 		for _, n := range names {
 			if r := remit.Resource(info.Resource + ":" + n); rule.Fits(r) && len(on) < most {
@@ -352,9 +374,9 @@ func (b *builder) asks(c *context, a *authority.Agent) {
 	if len(a.MayRequest) == 0 {
 		return
 	}
-	for _, name := range b.agents {
+	for _, name := range b.players(a.MayRequest) {
 		other := b.s.Agents[name]
-		if name == c.agent || !slices.Contains(a.MayRequest, other.Function) {
+		if name == c.agent {
 			continue
 		}
 		rest := append(b.builds(other), "")
@@ -391,6 +413,17 @@ func (b *builder) asks(c *context, a *authority.Agent) {
 	}
 }
 
+// players lists the agents of functions, by name.
+func (b *builder) players(functions []remit.Function) (out []string) {
+	for i, f := range functions {
+		if !slices.Contains(functions[:i], f) {
+			out = append(out, b.functions[f]...)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 func waits(c *context, a authority.Answer) string {
 	if a.Verdict == remit.Hold {
 		return "; it waits: " + plainly(c, a.Sentence)
@@ -407,11 +440,15 @@ func (b *builder) child(c *context, child remit.Child) remit.Request {
 // builds lists the repositories whose commits an agent may build into what their declarations name: on a task that rests on
 // one of these it publishes without a vote.
 func (b *builder) builds(a *authority.Agent) (out []string) {
+	if had, ok := b.built[a.Name]; ok {
+		return had
+	}
+	defer func() { b.built[a.Name] = out }()
 	for _, sc := range a.Entitlements {
 		if !slices.Contains(sc.Actions, "artifact.publish") {
 			continue
 		}
-		for _, name := range b.repos {
+		for _, name := range b.building {
 			for _, p := range b.s.Repositories[name].Artifacts {
 				if slices.ContainsFunc(sc.Resources, func(q remit.Pattern) bool { _, ok := p.Intersect(q); return ok }) && !slices.Contains(out, name) {
 					out = append(out, name)

@@ -56,6 +56,16 @@ func (d *verdict) say(rule, format string, args ...any) {
 // decideAuthorize is the hot path of the authority: who asks (R1, R2), for what (scope, R4), what it would set off, what
 // policy adds, and who would have to agree (R3, R6).
 func decideAuthorize(s *State, now int64, c *Authorize) ([]remit.Event, Result, error) {
+	return s.authorize(now, c, func(f Facts) (*Judged, error) {
+		if c.Judged == nil || !c.Judged.on(&f) || c.Judged.policy != s.Policy {
+			return nil, &Stale{Facts: f}
+		}
+		return c.Judged, nil
+	})
+}
+
+// authorize decides with what judged says that the policy in force found over the facts.
+func (s *State) authorize(now int64, c *Authorize, judged func(Facts) (*Judged, error)) ([]remit.Event, Result, error) {
 	r := c.Request
 	d := &verdict{v: remit.Allow}
 
@@ -83,12 +93,12 @@ func decideAuthorize(s *State, now int64, c *Authorize) ([]remit.Event, Result, 
 			d.deny(remit.NoPolicy, "R1", "no policy is in force")
 			return s.decided(now, c, task, steps, d, facts)
 		}
-		f := s.factsOf(r, task, steps, now)
-		if c.Judged == nil || !c.Judged.on(&f) || c.Judged.policy != s.Policy {
-			return nil, Result{}, &Stale{Facts: f}
+		found, err := judged(s.factsOf(r, task, steps, now))
+		if err != nil {
+			return nil, Result{}, err
 		}
-		facts = c.Judged.digest
-		s.addFinding(d, c.Judged.finding)
+		facts = found.digest
+		s.addFinding(d, found.finding)
 	}
 	return s.decided(now, c, task, steps, d, facts)
 }

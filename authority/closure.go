@@ -275,8 +275,13 @@ func (g *Group) members() []remit.ID {
 
 // eligible lists everybody who may vote, in order; refused says why each of the other named people may not.
 func (e electorate) eligible() (may []remit.ID, refused []string) {
-	for _, p := range sorted(e.s.People) {
-		if !e.named(p) {
+	var members []remit.ID // who can be named at all: an organisation has many more people
+	for _, n := range e.needs {
+		members = append(members, e.s.everyone(e.s.Groups[n.Group])...)
+	}
+	slices.Sort(members)
+	for _, p := range slices.Compact(members) {
+		if e.s.People[p] == nil || !e.named(p) {
 			continue
 		}
 		if why := e.whyNot(p); why != "" {
