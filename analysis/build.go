@@ -42,7 +42,11 @@ func Build(s *authority.State, ask Judge, o Options) (*Graph, error) {
 	}
 	b.alike()
 	b.emit()
-	return NewGraph(values(b.nodes), values(b.edges), b.unseen()...)
+	g, err := NewGraph(values(b.nodes), values(b.edges), b.unseen()...)
+	if err == nil {
+		g.denied = b.refusals()
+	}
+	return g, err
 }
 
 // blind tells whether a judge surely finds the same after any text that has a label. The compiled rules look at no labels.
@@ -92,6 +96,7 @@ type builder struct {
 	asked map[errand]*context
 	who   map[remit.Action]map[string][]candidate // by repository
 	all   []*context                              // in the order in which they were met
+	now   *context                                // that is asked about
 	queue []*context
 
 	// Names of what is declared, sorted; of building, the repositories that declare what is built of them; of functions, the
@@ -147,6 +152,7 @@ type context struct {
 	caller remit.Caller
 	ways   []way
 	same   bool // as the errand without labels
+	denied map[refusal]Denial
 }
 
 // way is an edge whose ends that are agents are not named yet.

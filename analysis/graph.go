@@ -168,6 +168,8 @@ type Graph struct {
 	// watch are by node the edges that rest on it besides their first ends; with are by edge who is of each Support.
 	watch [][]int
 	with  [][][]helper
+
+	denied map[refusal]Denial // what Build was refused
 }
 
 // helper is a node of a Support, with the edges of which it goes one before; nil: it need not do anything.

@@ -48,7 +48,11 @@ func WithScan(g *Graph, reports ...remit.ScanReport) (*Graph, error) {
 			}
 		}
 	}
-	return NewGraph(nodes, edges, unseen...)
+	out, err := NewGraph(nodes, edges, unseen...)
+	if err == nil {
+		out.denied = g.denied
+	}
+	return out, err
 }
 
 func has(g *Graph, id NodeID) bool { _, ok := g.at[id]; return ok }

@@ -3,6 +3,7 @@ package analysis
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,10 +40,14 @@ func (b *builder) ways(c *context) {
 		o.Inputs = []remit.Input{{Resource: remit.Resource("repo:" + c.on), ID: madeCommit}}
 	}
 	caller, err := b.x.Run(c.agent, o)
-	if err != nil {
-		return // it is not alive, so it does nothing
+	var why *remit.Error
+	if errors.As(err, &why) { // it is not alive, so it does nothing
+		c.refuse("", "", Denial{Code: why.Code, Text: why.Sentence})
 	}
-	c.caller = caller
+	if err != nil {
+		return
+	}
+	c.caller, b.now = caller, c
 	defer b.x.End(caller)
 	for _, m := range b.entitled(a) {
 		switch m.action {
@@ -185,7 +190,13 @@ func (b *builder) request(c *context, m may) remit.Request {
 	return remit.Request{Gateway: gatewayOf, Caller: c.caller, Steps: []remit.Step{{Action: m.action, Resource: m.on}}, Order: []byte("{}")}
 }
 
-func (b *builder) ask(r remit.Request) authority.Answer { return b.x.Ask(r, b.judge) }
+func (b *builder) ask(r remit.Request) authority.Answer {
+	a := b.x.Ask(r, b.judge)
+	if a.Verdict == remit.Deny {
+		b.refuse(r, a)
+	}
+	return a
+}
 
 // acts asks, and makes a way of what is not denied.
 func (b *builder) acts(c *context, m may, r remit.Request, to NodeID, with ...Support) (authority.Answer, bool) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/analysis"
@@ -68,7 +69,7 @@ func (s *Server) PlanWorkflow(ctx context.Context, by remit.ID, w remit.Workflow
 			}
 			asks := g.Asks(w, from.Agent, p.Agent, *p)
 			if len(asks) == 0 {
-				out.Missing = append(out.Missing, remit.WorkflowLack{Step: p.Name, Text: fmt.Sprintf("agent %s would be denied to have %s do it", from.Agent, p.Agent)})
+				out.Missing = append(out.Missing, remit.WorkflowLack{Step: p.Name, Text: fmt.Sprintf("agent %s would be denied to have %s do it%s", from.Agent, p.Agent, because(g.RefusedToAsk(w, from.Agent, p.Agent, *p)))})
 			}
 			for _, e := range asks {
 				p.Asked = append(p.Asked, wire.edge(e))
@@ -79,7 +80,7 @@ func (s *Server) PlanWorkflow(ctx context.Context, by remit.ID, w remit.Workflow
 			p.Meets = append(p.Meets, wire.edge(e))
 		}
 		if len(meets) == 0 && p.Impact != remit.Read {
-			out.Missing = append(out.Missing, remit.WorkflowLack{Step: p.Name, Text: fmt.Sprintf("agent %s would be denied %s on %s", p.Agent, p.Action, p.Resource)})
+			out.Missing = append(out.Missing, remit.WorkflowLack{Step: p.Name, Text: fmt.Sprintf("agent %s would be denied %s on %s%s", p.Agent, p.Action, p.Resource, because(g.Refused(w, p.Agent, *p)))})
 		}
 		if slices.ContainsFunc(p.Asked, func(e remit.PathEdge) bool { return e.Action == p.Action }) {
 			out.Asks += max(asksOf(p.Asked), asksOf(p.Meets)) // the work that is asked for is that one step
@@ -89,6 +90,17 @@ func (s *Server) PlanWorkflow(ctx context.Context, by remit.ID, w remit.Workflow
 		plays[p.Name] = *p
 	}
 	return out, nil
+}
+
+// because says which rule denies a way, and why.
+func because(d analysis.Denial, ok bool) string {
+	switch {
+	case !ok:
+		return ": nothing that it is entitled to names it"
+	case len(d.Rules) == 0:
+		return ": " + strings.TrimSuffix(d.Text, ".")
+	}
+	return fmt.Sprintf(": %s (%s)", strings.TrimSuffix(d.Text, "."), strings.Join(d.Rules, ", "))
 }
 
 // asksOf is 1 where people are asked whichever of some ways is taken.
