@@ -16,7 +16,7 @@ func newCheck(a *app) *cobra.Command {
 	d, against, only := &drawn{}, "", false
 	c := &cobra.Command{
 		Use:   "check -f DIR [--against DIR|COMMIT]",
-		Short: "Fail if declarations add a path for an attacker, or a rule that does nothing; for CI",
+		Short: "Fail if declarations add an attack path, or a rule that does nothing; for CI",
 		Long: `Checks the declarations and the policy of DIR as apply would, runs the policy's tests, and compares the paths of attackers and
 what remit policy lint finds with a baseline: another directory, or what DIR was at a commit. No server is needed then.
 Without --against it is compared with what is in force on the server. What lint finds in the baseline as well fails nothing.
