@@ -2,9 +2,11 @@ package authority_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
+	"github.com/remit-dev/remit/internal/judge"
 )
 
 // twoReviews is a company whose payments asks for two reviews, or whose approvers give way to two; critic and critic2 have
@@ -18,6 +20,17 @@ func twoReviews(t *testing.T, instead bool) *world {
 		}
 		s.Repositories[0].Reviews = 2
 	})
+}
+
+// judged is the first rule that the log breaks, as somebody finds who reads nothing else; empty: none.
+func (w *world) judged() string {
+	j := judge.New()
+	for i, e := range w.log {
+		if v := j.Read(remit.EntryIndex(i), time.Unix(0, e.at), e.event); v != nil {
+			return v.Rule + ": " + v.Text
+		}
+	}
+	return ""
 }
 
 // A reviewer that was steered hands its work on, or has it asked for on a way through another function: those verdicts are
@@ -104,6 +117,36 @@ func TestVerdictsOfOneReviewer(t *testing.T) {
 		review(w, c)
 		review(w, child(w, delegate(c, second)))
 		w.hold(asked(w), remit.ImpactHeld)
+	})
+	t.Run("who reads the log alone finds that they were not two", func(t *testing.T) {
+		for rules, want := range map[int]string{remit.Rules: "", 2: "R3: a merge without its reviews"} {
+			w := twoReviews(t, false)
+			w.s.Rules = rules
+			c := w.task("critic", "p-noa")
+			review(w, c)
+			if review(w, child(w, delegate(c, second))); rules == remit.Rules {
+				review(w, w.task("critic2", "p-noa")) // for itself
+			}
+			w.mergedAs(asked(w), remit.Done, "")
+			if got := w.judged(); got != want {
+				t.Errorf("by rules %d the judge says %q, not %q", rules, got, want)
+			}
+		}
+	})
+	t.Run("nor that they stood in for people", func(t *testing.T) {
+		for rules, want := range map[int]string{remit.Rules: "", 2: "R6: evidence stands in for people that is not there"} {
+			w := twoReviews(t, true)
+			w.s.Rules = rules
+			c := w.task("critic", "p-noa")
+			review(w, c)
+			if review(w, child(w, delegate(c, second))); rules == remit.Rules {
+				review(w, w.task("critic2", "p-noa"))
+			}
+			w.allow(asked(w))
+			if got := w.judged(); got != want {
+				t.Errorf("by rules %d the judge says %q, not %q", rules, got, want)
+			}
+		}
 	})
 	t.Run("nor do they stand in for people", func(t *testing.T) {
 		w := twoReviews(t, true)

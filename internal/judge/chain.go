@@ -33,6 +33,7 @@ type (
 		agent   string
 		owner   remit.ID
 		approve bool
+		task    remit.ID // in which it was given
 
 		launcher remit.ID
 	}
@@ -180,6 +181,28 @@ func (j *Judge) lacks(a remit.Artifact, kind string) string {
 	return ""
 }
 
+// head is the agent whose work a verdict is, since the third rules: the first of function review on the way down to the
+// task in which it was given. Whatever a reviewer hands on, or has others ask for, is its own work.
+func (j *Judge) head(v verdict) string {
+	of := v.agent
+	if j.rules >= 3 {
+		j.up(j.tasks[v.task], func(t *task) {
+			if j.agents[t.Agent].Function == remit.FuncReview {
+				of = t.Agent
+			}
+		})
+	}
+	return of
+}
+
+// voice is the owner whom a verdict counts for: once, however many hands it went through.
+func (j *Judge) voice(v verdict) remit.ID {
+	if of := j.head(v); of != v.agent {
+		return j.agents[of].Owner
+	}
+	return v.owner
+}
+
 // reviewed: as many owners as the repository asks for stand behind exactly this change, and nobody against it.
 func (j *Judge) reviewed(f remit.StepFacts, change remit.Digest) string {
 	repo := j.repos[f.Step.Resource.Name()]
@@ -191,8 +214,9 @@ func (j *Judge) reviewed(f remit.StepFacts, change remit.Digest) string {
 		if !v.approve {
 			return "R3: a merge of what a reviewer rejects"
 		}
-		if a := j.agents[v.agent]; a.status == remit.AgentActive && !slices.Contains(f.Signers, a.Owner) {
-			owners[v.owner] = true
+		a, head := j.agents[v.agent], j.agents[j.head(v)]
+		if a.status == remit.AgentActive && !slices.Contains(f.Signers, a.Owner) && !slices.Contains(f.Signers, head.Owner) {
+			owners[j.voice(v)] = true
 		}
 	}
 	if len(owners) < repo.Reviews {
@@ -226,7 +250,7 @@ func (j *Judge) chainDone(n int, p *permit, e *remit.Recorded) string {
 	for _, f := range p.Steps {
 		agent := j.tasks[p.Task].Agent
 		if f.Step.Action == "review.submit" {
-			j.chain.verdicts[agent+" "+p.Change.String()] = verdict{p.Change, agent, j.agents[agent].Owner, p.Review == remit.ReviewApprove, p.launcher}
+			j.chain.verdicts[agent+" "+p.Change.String()] = verdict{p.Change, agent, j.agents[agent].Owner, p.Review == remit.ReviewApprove, p.Task, p.launcher}
 		}
 		name := f.Step.Resource.Name()
 		if !f.Step.Effect && f.Ref != "" && f.Ref == "refs/heads/"+j.repos[name].DefaultBranch {

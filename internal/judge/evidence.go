@@ -76,8 +76,9 @@ func (j *Judge) shows(e *remit.Decided, t *task, kind string) bool {
 		if !v.approve {
 			return false
 		}
-		if !j.causes(behind, v.owner) && !j.causes(behind, v.launcher) && !slices.Contains(e.Closure, v.owner) && j.agents[v.agent].status == remit.AgentActive {
-			owners[v.owner] = true
+		part := func(p remit.ID) bool { return j.causes(behind, p) || slices.Contains(e.Closure, p) }
+		if voice := j.voice(v); !part(v.owner) && !part(voice) && !j.causes(behind, v.launcher) && j.agents[v.agent].status == remit.AgentActive {
+			owners[voice] = true
 		}
 	}
 	want := 1
