@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 
@@ -11,7 +12,8 @@ import (
 )
 
 // Bundles keeps policies whose text says all that they do: a module with the line "# deny" denies everything, one with
-// the line "# broken" does not compile, any other has nothing to add.
+// the line "# no PATH" what changes that path, one with "# look PATH" has a reviewer look at it, one with the line
+// "# broken" does not compile, any other has nothing to add.
 type Bundles struct {
 	mu    sync.Mutex
 	files map[remit.Digest][]remit.PolicyFile
@@ -29,6 +31,14 @@ func (b *Bundles) Compile(_ context.Context, files []remit.PolicyFile) (authorit
 			return nil, remit.Errorf(remit.BadRequest, "%s: it does not compile", f.Name)
 		}
 		p.deny = p.deny || strings.Contains(f.Text, "# deny")
+		for line := range strings.Lines(f.Text) {
+			if path, ok := strings.CutPrefix(strings.TrimSpace(line), "# no "); ok {
+				p.no = append(p.no, path)
+			}
+			if path, ok := strings.CutPrefix(strings.TrimSpace(line), "# look "); ok {
+				p.look = append(p.look, path)
+			}
+		}
 	}
 	return p, nil
 }
@@ -66,15 +76,26 @@ func (b *Bundles) Policy(ctx context.Context, d remit.Digest) (authority.Policy,
 }
 
 type policy struct {
-	digest remit.Digest
-	deny   bool
+	digest   remit.Digest
+	deny     bool
+	no, look []string // paths
 }
 
 func (p policy) Digest() remit.Digest { return p.digest }
 
-func (p policy) Judge(authority.Facts) authority.Finding {
-	if p.deny {
+func (p policy) Judge(f authority.Facts) authority.Finding {
+	changes := func(paths []string) bool {
+		return slices.ContainsFunc(f.Steps, func(s authority.StepView) bool {
+			return slices.ContainsFunc(s.Paths, func(c remit.PathChange) bool { return slices.Contains(paths, c.Path) })
+		})
+	}
+	switch {
+	case p.deny:
 		return authority.Finding{Verdict: remit.Deny, Code: remit.PolicyDenied, Rules: []string{"any.no"}, Sentence: "no"}
+	case changes(p.no):
+		return authority.Finding{Verdict: remit.Deny, Code: remit.PolicyDenied, Rules: []string{"no"}, Sentence: "<script>alert(1)</script> That is changed by people."}
+	case changes(p.look):
+		return authority.Finding{Verdict: remit.Hold, Code: remit.PolicyHeld, Rules: []string{"look"}, Sentence: "A reviewer looks.", Votes: []remit.Need{{Group: "reviewers", N: 1}}}
 	}
 	return authority.Finding{Verdict: remit.Allow}
 }
