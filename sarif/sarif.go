@@ -25,6 +25,12 @@ const (
 	None    = "none"
 )
 
+// What a suppression of a finding is that somebody accepts in a file apart from it.
+const (
+	External = "external"
+	Accepted = "accepted"
+)
+
 type (
 	// Log is a whole file: one run for each look at something.
 	Log struct {
@@ -87,7 +93,17 @@ type (
 		Locations []Location `json:"locations,omitempty"`
 		// Fingerprints tell whether two runs found the same thing; the name has its version: subject/v1.
 		Fingerprints map[string]string `json:"partialFingerprints,omitempty"`
-		More         map[string]any    `json:"properties,omitempty"`
+		// Suppressions say that somebody knows of it. Of the results of a run they are there, if only empty, for all or for none
+		// (§3.27.23).
+		Suppressions []Suppression  `json:"suppressions,omitzero"`
+		More         map[string]any `json:"properties,omitempty"`
+	}
+	// Suppression is why a result is not to be shown (§3.35).
+	Suppression struct {
+		Kind          string         `json:"kind"`             // External, or inSource
+		Status        string         `json:"status,omitempty"` // Accepted, underReview or rejected
+		Justification string         `json:"justification,omitempty"`
+		More          map[string]any `json:"properties,omitempty"`
 	}
 	// Location is where: a file, or a thing that has no file (§3.28).
 	Location struct {
@@ -180,6 +196,8 @@ func (r Run) check() (Run, error) {
 			return r, fmt.Errorf("results[%d]: rule %q is not among the tool's rules", i, res.RuleID)
 		case res.Message.Text == "":
 			return r, fmt.Errorf("results[%d]: its message is missing", i)
+		case (res.Suppressions == nil) != (r.Results[0].Suppressions == nil):
+			return r, fmt.Errorf("results[%d]: suppressions are there for all results, or for none", i)
 		case !level(res.Level):
 			return r, fmt.Errorf("results[%d]: level %q; write error, warning, note or none", i, res.Level)
 		}

@@ -48,8 +48,9 @@ func full() sarif.Log {
 			{RuleID: "write-outside", Level: sarif.Error, Message: sarif.Message{Text: "<b> & a key"}, Fingerprints: map[string]string{"subject/v1": "ab"}, Locations: []sarif.Location{{
 				Physical: &sarif.Physical{Artifact: sarif.Artifact{URI: "https://forge.example/acme"}, Region: &sarif.Region{StartLine: 1}},
 				Logical:  []sarif.Logical{{Name: "3", Qualified: "gitea:deploy_key/acme/3", Kind: "resource"}},
-			}}, More: map[string]any{"age": 3}},
-			{RuleID: "long-lived", Message: sarif.Message{Text: "old"}},
+			}}, More: map[string]any{"age": 3}, Suppressions: []sarif.Suppression{}},
+			{RuleID: "long-lived", Message: sarif.Message{Text: "old"},
+				Suppressions: []sarif.Suppression{{Kind: sarif.External, Status: sarif.Accepted, Justification: "until it is replaced", More: map[string]any{"until": "2027-03-31"}}}},
 		},
 	}}}
 }

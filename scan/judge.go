@@ -295,17 +295,25 @@ func (x *thing) reaches() remit.ScanReach {
 }
 
 // SARIF is a report as a log of results. Version is that of the tool. What could not be seen is a notification of the run,
-// which then did not succeed.
-func SARIF(report remit.ScanReport, version string) sarif.Log {
+// which then did not succeed. What is known is suppressed, and a gap that is known fails no run; nil: nothing is.
+func SARIF(report remit.ScanReport, version string, known *remit.ScanKnown) sarif.Log {
 	driver := sarif.Driver{Name: "remit", Version: version}
 	for _, r := range rules {
 		driver.Rules = append(driver.Rules, sarif.Rule{ID: r.id, Name: camel(r.id), Short: sarif.Message{Text: r.short}, Help: sarif.Message{Text: r.help},
 			Default: sarif.Configuration{Level: string(r.level)}, More: map[string]any{"tags": []string{"security"}}})
 	}
 	how := sarif.Invocation{Successful: report.Complete(), EndUTC: report.At.UTC().Format(time.RFC3339)}
+	if known != nil {
+		how.Successful = len(known.Unseen) == 0
+	}
 	for _, g := range report.Unseen {
-		how.Notifications = append(how.Notifications, sarif.Notification{Level: sarif.Error, Message: sarif.Message{Text: g.What + " could not be seen: " + g.Why},
-			More: map[string]any{"code": g.Code}})
+		n := sarif.Notification{Level: sarif.Error, Message: sarif.Message{Text: g.What + " could not be seen: " + g.Why}, More: map[string]any{"code": g.Code}}
+		if known != nil {
+			if a, is := known.Gap(g); is {
+				n.Level, n.More["accepted"], n.More["until"] = sarif.Note, a.Reason, a.Until
+			}
+		}
+		how.Notifications = append(how.Notifications, n)
 	}
 	run := sarif.Run{Tool: sarif.Tool{Driver: driver}, ID: "remit/scan/" + report.Upstream + "/", Invocations: []sarif.Invocation{how}}
 	for _, f := range report.Findings {
@@ -320,7 +328,14 @@ func SARIF(report remit.ScanReport, version string) sarif.Log {
 		if f.Never {
 			more["neverUsed"] = true
 		}
-		run.Results = append(run.Results, sarif.Result{RuleID: f.Rule, Level: string(f.Level), Message: sarif.Message{Text: f.Text + ". " + f.Help},
+		var suppressed []sarif.Suppression
+		if known != nil {
+			suppressed = []sarif.Suppression{}
+			if a, is := known.Finding(f); is {
+				suppressed = append(suppressed, sarif.Suppression{Kind: sarif.External, Status: sarif.Accepted, Justification: a.Reason, More: map[string]any{"until": a.Until}})
+			}
+		}
+		run.Results = append(run.Results, sarif.Result{RuleID: f.Rule, Suppressions: suppressed, Level: string(f.Level), Message: sarif.Message{Text: f.Text + ". " + f.Help},
 			Locations:    []sarif.Location{{Logical: []sarif.Logical{{Name: f.Where, Qualified: report.Upstream + "/" + f.Subject, Kind: "resource"}}}},
 			Fingerprints: map[string]string{"subject/v1": mark.String()}, More: more})
 	}

@@ -20,7 +20,7 @@ func TestEveryRuleIsExplained(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range scan.SARIF(remit.ScanReport{}, "test").Runs[0].Tool.Driver.Rules {
+	for _, r := range scan.SARIF(remit.ScanReport{}, "test", nil).Runs[0].Tool.Driver.Rules {
 		ok := false
 		for line := range strings.Lines(string(doc)) {
 			ok = ok || strings.HasPrefix(line, "|") && strings.Contains(line, "`"+r.ID+"`") && strings.Contains(line, "| "+r.Default.Level+" |")
@@ -158,7 +158,7 @@ func TestFingerprintsStay(t *testing.T) {
 		up := target(t, scan.Gitea, load(t, "gitea.json"))
 		up.Now = func() time.Time { return at }
 		out := map[string]bool{}
-		for _, r := range scan.SARIF(scan.Look(t.Context(), up), "test").Runs[0].Results {
+		for _, r := range scan.SARIF(scan.Look(t.Context(), up), "test", nil).Runs[0].Results {
 			out[r.RuleID+r.Fingerprints["subject/v1"]] = true
 		}
 		return out

@@ -374,7 +374,7 @@ func TestSARIF(t *testing.T) {
 	for _, kind := range []string{scan.Gitea, scan.GitHub, scan.Kubernetes} {
 		r := scan.Look(t.Context(), target(t, kind, load(t, kind+".json")))
 		var out bytes.Buffer
-		if err := sarif.Write(&out, scan.SARIF(r, "test")); err != nil {
+		if err := sarif.Write(&out, scan.SARIF(r, "test", nil)); err != nil {
 			t.Fatal(err)
 		}
 		var log struct {
@@ -416,7 +416,7 @@ func FuzzLook(f *testing.F) {
 		if r.Complete() {
 			t.Error("complete")
 		}
-		if err := sarif.Write(io.Discard, scan.SARIF(r, "test")); err != nil {
+		if err := sarif.Write(io.Discard, scan.SARIF(r, "test", nil)); err != nil {
 			t.Error(err)
 		}
 		for _, reach := range r.Reach {

@@ -37,7 +37,8 @@ how often rules on trial (observe) apply. With --declarations the declarations t
 have been in force. What cannot be judged any more is counted apart. Nothing is put in force.
 
 With --record the result is written to the log; a change that must have been tried before it comes into force (activation)
-wants that. With --file an exported log is read instead of the server's, without any server.
+wants that. With --file an exported log is read instead of the server's, without any server: for a policy only, because the
+server makes of declarations what decisions read, by its directory of people.
 
 The exit code is 0 whatever the result, with --exit-code 1 where anything would have been otherwise or could not be judged.`,
 		Example: `  remit policy try declarations/policy
@@ -81,7 +82,7 @@ func (a *app) try(ctx context.Context, args []string, f tryFlags) (out remit.Try
 	case f.samples < 1 || f.samples > 5000:
 		return out, usagef("--samples is 1 to 5000")
 	case f.file != "" && (f.record || f.declarations != ""):
-		return out, usagef("--record and --declarations need the server: people in declarations are known by it; give --file without them")
+		return out, usagef("--record and --declarations need the server, which writes the log and makes of declarations what decisions read; with --file give DIR, a policy, and try declarations without --file")
 	case f.file == "" && (f.trust != "" || f.noTrust):
 		return out, usagef("--trust and --no-trust are about --file")
 	case f.file != "" && (f.trust == "") != f.noTrust:
