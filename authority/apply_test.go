@@ -123,7 +123,8 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%q became %+v: %v", text, c, err)
 		}
 	}
-	for _, b := range []string{``, `{}`, `{"command":"fly","body":{}}`, `{"command":"tick","body":{"x":1}}`, `{"command":"tick","body":{}} `, `{"command":"tick","body":{},"x":1}`} {
+	for _, b := range []string{``, `{}`, `{"command":"fly","body":{}}`, `{"command":"tick","body":{"x":1}}`, `{"command":"tick","body":{}} `, `{"command":"tick","body":{},"x":1}`, `{"command":"tick","body":{},"body":{}}`,
+		`{"command":"tick","command":"tick","body":{}}`, `{"body":{},"command":"tick"}`, `{"command":"tick","body":}`, `{"command":"tick","body":{}`} {
 		if c, err := authority.DecodeCommand([]byte(b)); err == nil && b != `{"command":"tick","body":{}} ` {
 			t.Errorf("%s is %T", b, c)
 		}
