@@ -25,6 +25,9 @@ type AgentFit struct {
 	Last         EntryIndex       `json:"last,omitempty"`
 	Entitlements []EntitlementFit `json:"entitlements"`
 	MayRequest   []FunctionFit    `json:"may_request,omitempty"`
+	Requesters   []RequesterFit   `json:"requesters,omitempty"`
+	Jobs         []JobFit         `json:"jobs,omitempty"`
+	Expires      ExpiryFit        `json:"expires"`
 	Tasks        TaskFit          `json:"tasks"`
 
 	Waited  []UseLine `json:"waited,omitempty"`  // what was denied or held since then
@@ -34,7 +37,7 @@ type AgentFit struct {
 	Unread  int       `json:"unread,omitempty"`  // pushes of which the paths were erased: they could have been any
 }
 
-// Changed tells whether anything declared of the agent would change.
+// Changed tells whether anything that is declared of the agent would be taken away. An end is only proposed.
 func (a AgentFit) Changed() bool {
 	for _, e := range a.Entitlements {
 		if e.Change != FitKeep {
@@ -43,6 +46,16 @@ func (a AgentFit) Changed() bool {
 	}
 	for _, f := range a.MayRequest {
 		if f.Change != FitKeep {
+			return true
+		}
+	}
+	for _, r := range a.Requesters {
+		if r.Change != FitKeep {
+			return true
+		}
+	}
+	for _, j := range a.Jobs {
+		if j.Change != FitKeep {
 			return true
 		}
 	}
@@ -72,6 +85,28 @@ type FunctionFit struct {
 	Function Function `json:"function"`
 	Change   string   `json:"change"` // keep | remove
 	UseLine
+}
+
+// RequesterFit is a group whose members may request tasks of the agent.
+type RequesterFit struct {
+	Group  string `json:"group"`
+	Change string `json:"change"` // keep | remove
+	UseLine
+}
+
+// JobFit is a CI job that is the agent.
+type JobFit struct {
+	Job    Job    `json:"job"`
+	Change string `json:"change"` // keep | remove
+	UseLine
+}
+
+// ExpiryFit is the day on which the agent ends, and an earlier one where that is none or far ahead. It refuses nothing that
+// was done.
+type ExpiryFit struct {
+	Declared string `json:"declared,omitempty"` // 2027-01-31
+	Proposed string `json:"proposed,omitempty"` // the same, or earlier
+	Change   string `json:"change"`             // keep | shrink
 }
 
 // UseLine is one way of using an entitlement: how often, and in which entries of the log first and last.

@@ -21,6 +21,8 @@ type Narrowing struct {
 	Proposed [][]remit.Scope // for each of them, what stands in its place: none removes it
 	// MayRequest is what it may still request.
 	MayRequest []remit.Function
+	// Without are groups of its requesters that may request its tasks no more.
+	Without []string
 }
 
 // Narrow changes the files of a directory of declarations so that the agents have what is proposed. Comments, order and
@@ -54,6 +56,7 @@ func Narrow(dir fs.FS, list []Narrowing) (map[string][]byte, error) {
 			return nil, &Error{File: file, Line: line, Path: at, Sentence: sentence}
 		}
 		set.Agents[k].Entitlements, set.Agents[k].MayRequest = nil, n.MayRequest
+		set.Agents[k].Requesters = n.requesters(set.Agents[k].Requesters)
 		for _, p := range n.Proposed {
 			set.Agents[k].Entitlements = append(set.Agents[k].Entitlements, p...)
 		}
@@ -67,6 +70,16 @@ func Narrow(dir fs.FS, list []Narrowing) (map[string][]byte, error) {
 	return out, readBack(dir, out, set)
 }
 
+// requesters are those that stay.
+func (n Narrowing) requesters(was []string) (out []string) {
+	for _, g := range was {
+		if !slices.Contains(n.Without, g) {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
 // readBack reads the files with their changes, and tells whether they declare a set.
 func readBack(dir fs.FS, changed map[string][]byte, want *remit.Declarations) error {
 	got, _, err := Read(overlay{dir, changed})
@@ -75,10 +88,11 @@ func readBack(dir fs.FS, changed map[string][]byte, want *remit.Declarations) er
 	}
 	for i := range got.Agents {
 		if len(got.Agents) != len(want.Agents) || !sameScopes(got.Agents[i].Entitlements, want.Agents[i].Entitlements) ||
-			!slices.Equal(got.Agents[i].MayRequest, want.Agents[i].MayRequest) {
+			!slices.Equal(got.Agents[i].MayRequest, want.Agents[i].MayRequest) || !slices.Equal(got.Agents[i].Requesters, want.Agents[i].Requesters) {
 			return remit.Errorf(remit.Internal, "the changed declarations do not say what they should of agent %s, so they are not given out", got.Agents[i].Name)
 		}
 		got.Agents[i].Entitlements, got.Agents[i].MayRequest = want.Agents[i].Entitlements, want.Agents[i].MayRequest
+		got.Agents[i].Requesters = want.Agents[i].Requesters
 	}
 	if !reflect.DeepEqual(got, want) {
 		return errors.New("the changed declarations say something else than before besides the entitlements, so they are not given out")
@@ -229,18 +243,9 @@ func (t *text) narrow(line int, a remit.Agent, n Narrowing) string {
 	if !ok || strings.HasPrefix(t.lines[rec.from][rec.indent:], "{") {
 		return braces
 	}
-	if !slices.Equal(a.MayRequest, n.MayRequest) {
-		m, ok := t.member(rec, "may_request")
-		switch {
-		case !ok:
-			return braces
-		case len(n.MayRequest) > 0:
-			t.replace(m.from, m.to, t.member1(m, rec, "may_request", reflect.ValueOf(n.MayRequest)))
-		case m.from == rec.from:
-			t.replace(m.from, m.to, []string{t.lines[m.from][:rec.indent] + "may_request: []"})
-		default:
-			t.replace(m.from, m.to, nil)
-		}
+	if stay := n.requesters(a.Requesters); !slices.Equal(a.Requesters, stay) && !t.names(rec, "requesters", reflect.ValueOf(stay)) ||
+		!slices.Equal(a.MayRequest, n.MayRequest) && !t.names(rec, "may_request", reflect.ValueOf(n.MayRequest)) {
+		return braces
 	}
 	if sameScopes(a.Entitlements, slices.Concat(n.Proposed...)) {
 		return ""
@@ -277,6 +282,22 @@ func (t *text) narrow(line int, a remit.Agent, n Narrowing) string {
 		}
 	}
 	return ""
+}
+
+// names notes the edit of a member that is a list of names; false: the record has no lines for it.
+func (t *text) names(rec span, name string, list reflect.Value) bool {
+	m, ok := t.member(rec, name)
+	switch {
+	case !ok:
+		return false
+	case list.Len() > 0:
+		t.replace(m.from, m.to, t.member1(m, rec, name, list))
+	case m.from == rec.from:
+		t.replace(m.from, m.to, []string{t.lines[m.from][:rec.indent] + name + ": []"})
+	default:
+		t.replace(m.from, m.to, nil)
+	}
+	return true
 }
 
 // items are the lines of each item of a member that is a list with a dash for each.

@@ -11,6 +11,9 @@ import (
 
 const narrowPeople = `people:
   - {name: ana, keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHZnJcy/TO3Ej+KLvM7myBy1xvEIXWNBE24kS2HdHsDg]}
+groups:
+  - {name: builders, members: [ana]}
+  - {name: writers, members: [ana]}
 `
 
 const narrowAgents = `# who works here
@@ -20,6 +23,7 @@ agents:
     function: code
     owner: ana # since spring
     purpose: writes code
+    requesters: [builders, writers] # who asks
     entitlements:
       # its own work
       - actions: [source.read, source.push] # daily
@@ -66,6 +70,16 @@ func TestNarrowKeepsCommentsAndOrder(t *testing.T) {
 			declare.Narrowing{Agent: "coder", Declared: narrowScopes, Proposed: [][]remit.Scope{nil, nil}},
 			[]string{narrowAgents[strings.Index(narrowAgents, "    entitlements:"):strings.Index(narrowAgents, "    may_request")], "    may_request: [build, release]\n"},
 			[]string{"    entitlements: []\n", ""},
+		},
+		"a group less": {
+			declare.Narrowing{Agent: "coder", Declared: narrowScopes, Proposed: [][]remit.Scope{narrowScopes[:1], narrowScopes[1:]}, MayRequest: []remit.Function{"build", "release"}, Without: []string{"builders"}},
+			[]string{"    requesters: [builders, writers] # who asks\n"},
+			[]string{"    requesters: [writers] # who asks\n"},
+		},
+		"no group": {
+			declare.Narrowing{Agent: "coder", Declared: narrowScopes, Proposed: [][]remit.Scope{narrowScopes[:1], narrowScopes[1:]}, MayRequest: []remit.Function{"build", "release"}, Without: []string{"writers", "builders"}},
+			[]string{"    requesters: [builders, writers] # who asks\n"},
+			[]string{""},
 		},
 		"in braces": {
 			declare.Narrowing{Agent: "reviewer", Declared: []remit.Scope{{Actions: []remit.Action{"source.read"}, Resources: narrowScopes[0].Resources}}, Proposed: [][]remit.Scope{{{Actions: []remit.Action{"source.read"}, Resources: []remit.Pattern{"repo:forge/acme/ledger"}}}}},
@@ -140,7 +154,7 @@ func FuzzNarrow(f *testing.F) {
 		var list []declare.Narrowing
 		var want [][]remit.Scope
 		for _, a := range set.Agents {
-			n := declare.Narrowing{Agent: a.Name, Declared: a.Entitlements, MayRequest: a.MayRequest}
+			n := declare.Narrowing{Agent: a.Name, Declared: a.Entitlements, MayRequest: a.MayRequest, Without: a.Requesters[min(int(how)/4, len(a.Requesters)):]}
 			var all []remit.Scope
 			for i, sc := range a.Entitlements {
 				less := sc
@@ -162,6 +176,9 @@ func FuzzNarrow(f *testing.F) {
 			t.Fatalf("%v\n%s", err, changed)
 		}
 		for i, a := range got.Agents {
+			if len(a.Requesters) > int(how)/4 {
+				t.Fatalf("%v may request it\n%s", a.Requesters, changed)
+			}
 			if len(a.Entitlements) != len(want[i]) {
 				t.Fatalf("%+v, want %+v\n%s", a.Entitlements, want[i], changed)
 			}

@@ -53,7 +53,7 @@ func rightsize(s *Server, c *call) (out remit.Rightsizing, err error) {
 				continue
 			}
 			x.agents[name] = &sized{fit: remit.AgentFit{Agent: name, Owner: names.Name(a.Owner), Function: a.Function}, declared: scopes(a.Entitlements), raw: a.Entitlements,
-				functions: a.MayRequest, usage: analysis.NewUsage(a.Entitlements), asked: map[remit.Function]*analysis.Evidence{},
+				functions: a.MayRequest, who: newSizedWho(a), usage: analysis.NewUsage(a.Entitlements), asked: map[remit.Function]*analysis.Evidence{},
 				waited: lines{}, outside: lines{}, refused: lines{}, paths: map[string]bool{}}
 		}
 	})
@@ -76,6 +76,7 @@ func rightsize(s *Server, c *call) (out remit.Rightsizing, err error) {
 	out.Since, out.From = x.since.UTC(), x.start
 	for _, a := range x.agents {
 		a.finish()
+		a.who.finish(&a.fit, s.now(), within)
 	}
 	x.finishTasks()
 	err = s.cfg.Follow.Inventory(x.ctx, func(v follow.Inventory) {
@@ -131,6 +132,7 @@ type sized struct {
 	usage     *analysis.Usage
 	proposed  analysis.Fit
 	asked     map[remit.Function]*analysis.Evidence
+	who       *sizedWho
 
 	waited, outside, refused lines
 
@@ -185,6 +187,9 @@ func (x *sizing) read(from, size remit.EntryIndex) error {
 		switch e := l.Event.(type) {
 		case *remit.TaskCreated:
 			x.began(i, l.At, e)
+			x.requested(i, l.At, e)
+		case *remit.InstanceStarted:
+			return x.started(ctx, i, l, e)
 		case *remit.AccessOpened:
 			if t := x.task(e.Task); t != nil {
 				x.open[e.ID] = t
@@ -414,8 +419,15 @@ func (x *sizing) readOlder(out *remit.Rightsizing) error {
 			if at.IsZero() {
 				at = l.At
 			}
-			if e, ok := l.Event.(*remit.Decided); ok && e.Verdict == remit.Allow {
-				return x.before(ctx, i, l, e)
+			switch e := l.Event.(type) {
+			case *remit.Decided:
+				if e.Verdict == remit.Allow {
+					return x.before(ctx, i, l, e)
+				}
+			case *remit.TaskCreated:
+				x.requestedBefore(i, l.At, e)
+			case *remit.InstanceStarted:
+				return x.startedBefore(ctx, i, l, e)
 			}
 			return nil
 		})

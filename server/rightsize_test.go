@@ -177,3 +177,55 @@ func TestWhatNobodyAnswersForComesFirst(t *testing.T) {
 		}
 	}
 }
+
+// Who set an agent to work may go on, and a group by which nobody did is proposed to go. What that would have refused of
+// what came before is said, each time with its entry; and an agent that ends late is proposed an earlier end.
+func TestWhoMayRequestIsSizedToo(t *testing.T) {
+	w := world.New(t, world.Options{})
+	d := wide(w)
+	d.Groups = append(d.Groups, remit.Group{Name: "leads", Members: []string{"ben"}}, remit.Group{Name: "others", Members: []string{"ada", "ben"}})
+	d.Agents[0].Owner, d.Agents[0].Requesters = "ada", []string{"developers", "leads", "others"}
+	w.Declare(d)
+	early := w.Task("ben")
+	w.Clock.Advance(40 * 24 * time.Hour)
+	w.Task("ada") // as its owner, who needs no group
+	late := w.Task("cleo")
+	reads(t, w, world.Repo)
+	sized := func(within time.Duration) remit.AgentFit {
+		t.Helper()
+		r, err := w.SignIn("cleo").Rightsize(t.Context(), "coder", within)
+		if err != nil || len(r.Agents) != 1 || !r.Whole {
+			t.Fatalf("%+v %v", r, err)
+		}
+		return r.Agents[0]
+	}
+	f := sized(30 * 24 * time.Hour)
+	change := map[string]string{}
+	for _, g := range f.Requesters {
+		change[g.Group] = g.Change
+	}
+	if len(change) != 3 || change["developers"] != remit.FitKeep || change["leads"] != remit.FitRemove || change["others"] != remit.FitRemove || !f.Changed() {
+		t.Errorf("%+v", f.Requesters)
+	}
+	if g := f.Requesters[0]; g.Count != 2 || g.First >= g.Last || g.First != late.Entry {
+		t.Errorf("%+v, and the task is %+v", g, late)
+	}
+	n := slices.IndexFunc(f.Refused, func(u remit.UseLine) bool { return u.Action == "task.create" })
+	if n < 0 || f.Refused[n].Count != 1 || f.Refused[n].First == 0 {
+		t.Errorf("%s was requested by whom nobody lets any more: %+v", early.ID, f.Refused)
+	}
+	if end := w.Clock.Now().Add(366 * 24 * time.Hour).UTC().Format(time.DateOnly); f.Expires.Change != remit.FitShrink || f.Expires.Declared != "2030-01-31" || f.Expires.Proposed != end {
+		t.Errorf("%+v, and a year from now is %s", f.Expires, end)
+	}
+	// Over a longer time ben asked as well: by the group in which the fewest are needed he still may, and nothing is refused.
+	f = sized(60 * 24 * time.Hour)
+	kept := 0
+	for _, g := range f.Requesters {
+		if g.Change == remit.FitKeep {
+			kept++
+		}
+	}
+	if kept != 2 || slices.ContainsFunc(f.Refused, func(u remit.UseLine) bool { return u.Action == "task.create" }) {
+		t.Errorf("%+v %+v", f.Requesters, f.Refused)
+	}
+}

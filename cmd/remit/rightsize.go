@@ -115,6 +115,11 @@ func rightsizePatch(dir string, agents []remit.AgentFit) (string, error) {
 				n.MayRequest = append(n.MayRequest, m.Function)
 			}
 		}
+		for _, g := range f.Requesters {
+			if g.Change == remit.FitRemove {
+				n.Without = append(n.Without, g.Group)
+			}
+		}
 		list = append(list, n)
 	}
 	changed, err := declare.Narrow(os.DirFS(dir), list)
@@ -181,6 +186,7 @@ func (a *app) printFit(f remit.AgentFit, snippet bool) {
 			a.useLines("    used      ", []remit.UseLine{m.UseLine})
 		}
 	}
+	a.printWho(f)
 	a.useLines("  would have refused before  ", f.Refused)
 	a.useLines("  denied or held since then  ", f.Waited)
 	a.useLines("  done under what is not declared any more  ", f.Outside)
@@ -194,14 +200,54 @@ func (a *app) printFit(f remit.AgentFit, snippet bool) {
 		a.printf("  %s took at most: %s\n", counted(t.Tasks, "task"), taskFlags(t))
 	}
 	if snippet && f.Changed() {
-		a.printf("  in place of its entitlements:\n")
+		a.printf("  in its record, in place of what it says of these:\n")
 		a.printf("%s", indented(rightsizeYAML(f), "    "))
+	}
+}
+
+// printWho shows who may set the agent to work, and until when.
+func (a *app) printWho(f remit.AgentFit) {
+	for _, g := range f.Requesters {
+		a.printf("  requesters: group %s  %s\n", visible(g.Group), a.paint(fitTone(g.Change), g.Change))
+		switch {
+		case g.Count > 0 && g.Change == remit.FitRemove:
+			a.useLines("    used      by people whom another group lets ask as well; ", []remit.UseLine{g.UseLine})
+		case g.Count > 0:
+			a.useLines("    used      ", []remit.UseLine{g.UseLine})
+		default:
+			a.printf("    used      never\n")
+		}
+	}
+	for _, j := range f.Jobs {
+		a.printf("  CI job %s of repository %s at %s  %s\n", visible(j.Job.Workflow), visible(j.Job.Repository), visible(j.Job.Issuer), a.paint(fitTone(j.Change), j.Change))
+		if j.Count == 0 {
+			a.printf("    used      never; take it out of the record yourself: the patch leaves jobs\n")
+			continue
+		}
+		a.useLines("    used      ", []remit.UseLine{j.UseLine})
+	}
+	if e := f.Expires; e.Change == remit.FitShrink {
+		was := "it never ends"
+		if e.Declared != "" {
+			was = "it ends on " + e.Declared
+		}
+		a.printf("  expires  %s; proposed is %s (the patch leaves it)\n", was, e.Proposed)
 	}
 }
 
 // rightsizeYAML is what an agent's record would say.
 func rightsizeYAML(f remit.AgentFit) string {
-	ag := remit.Agent{Name: f.Agent}
+	ag := remit.Agent{Name: f.Agent, Expires: f.Expires.Proposed}
+	for _, g := range f.Requesters {
+		if g.Change != remit.FitRemove {
+			ag.Requesters = append(ag.Requesters, g.Group)
+		}
+	}
+	for _, j := range f.Jobs {
+		if j.Change != remit.FitRemove {
+			ag.Jobs = append(ag.Jobs, j.Job)
+		}
+	}
 	for _, e := range f.Entitlements {
 		ag.Entitlements = append(ag.Entitlements, e.Proposed...)
 	}
