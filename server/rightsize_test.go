@@ -2,8 +2,11 @@ package server_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/internal/world"
@@ -227,5 +230,44 @@ func TestWhoMayRequestIsSizedToo(t *testing.T) {
 	}
 	if kept != 2 || slices.ContainsFunc(f.Refused, func(u remit.UseLine) bool { return u.Action == "task.create" }) {
 		t.Errorf("%+v %+v", f.Requesters, f.Refused)
+	}
+}
+
+// A CI job that started is kept, and one that never did is named. Where what started before would be refused, its entry is
+// said, and where what it proved was erased it could have been any job of its issuer.
+func TestJobsAreSizedToo(t *testing.T) {
+	w := world.New(t, world.Options{})
+	d := w.BuildTeam(world.NewIssuer(t, w.Clock.Now, jose.ES256))
+	n := slices.IndexFunc(d.Agents, func(a remit.Agent) bool { return a.Name == "builder" })
+	other := d.Agents[n].Jobs[0]
+	other.Workflow = ".github/workflows/other.yml"
+	d.Agents[n].Jobs = append(slices.Clone(d.Agents[n].Jobs), other)
+	for i := range d.Repositories {
+		if "repo:"+d.Repositories[i].Name == string(world.Repo) {
+			d.Repositories[i].Artifacts = []remit.Pattern{"artifact:oci/payments"}
+		}
+	}
+	w.Declare(d)
+	publish(t, w, w.Build(), "sha256:"+strings.Repeat("1a", 32))
+	sized := func(within time.Duration) remit.AgentFit {
+		t.Helper()
+		r, err := w.SignIn("cleo").Rightsize(t.Context(), "builder", within)
+		if err != nil || len(r.Agents) != 1 || !r.Whole || len(r.Agents[0].Jobs) != 2 {
+			t.Fatalf("%+v %v", r, err)
+		}
+		return r.Agents[0]
+	}
+	f := sized(time.Hour)
+	if f.Jobs[0].Change != remit.FitKeep || f.Jobs[0].Count != 1 || f.Jobs[0].First == 0 || f.Jobs[1].Change != remit.FitRemove || f.Jobs[1].Count != 0 || !f.Changed() {
+		t.Errorf("%+v", f.Jobs)
+	}
+	if len(f.Refused) != 0 {
+		t.Errorf("refused: %+v", f.Refused)
+	}
+	w.Clock.Advance(2 * time.Hour)
+	f = sized(time.Hour)
+	k := slices.IndexFunc(f.Refused, func(u remit.UseLine) bool { return u.Action == "instance.start" })
+	if f.Jobs[0].Change != remit.FitRemove || k < 0 || f.Refused[k].Count != 1 || f.Refused[k].First == 0 {
+		t.Errorf("%+v, refused %+v", f.Jobs, f.Refused)
 	}
 }
