@@ -62,6 +62,16 @@ func (a AgentFit) Changed() bool {
 	return false
 }
 
+// Young tells whether the agent has nothing that it could have used for all of the time that was looked at.
+func (a AgentFit) Young(since time.Time) bool {
+	for _, e := range a.Entitlements {
+		if !e.Young(since) {
+			return false
+		}
+	}
+	return len(a.Entitlements) > 0
+}
+
 // What becomes of an entitlement.
 const (
 	FitKeep   = "keep"
@@ -78,6 +88,11 @@ type EntitlementFit struct {
 	// Granted is the entry since which the agent has it, as it is.
 	Granted   EntryIndex `json:"granted,omitempty"`
 	GrantedAt *time.Time `json:"granted_at,omitempty"`
+}
+
+// Young tells whether the agent has it for less than the time that was looked at: then that it was not used says little.
+func (e EntitlementFit) Young(since time.Time) bool {
+	return e.GrantedAt != nil && e.GrantedAt.After(since)
 }
 
 // FunctionFit is a function of which the agent may request work.

@@ -71,3 +71,21 @@ func TestWhatIsGrantedAgainstWhatIsUsed(t *testing.T) {
 		t.Errorf("%d %s", code, body)
 	}
 }
+
+// What an agent has for less than the time that is looked at is not called useless because nobody used it yet.
+func TestWhatIsYoungIsNotCalledUseless(t *testing.T) {
+	since := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
+	for _, x := range []struct {
+		granted time.Time
+		says    string
+	}{{since.Add(time.Hour), "that says little yet"}, {since.Add(-time.Hour), "remove it, unless it is kept"}} {
+		fit := remit.AgentFit{Agent: "coder", Entitlements: []remit.EntitlementFit{{Change: remit.FitRemove, Granted: 12, GrantedAt: &x.granted}}}
+		w := httptest.NewRecorder()
+		said(t, map[string]any{"/session": remit.Session{Person: "p-1", Name: "ada"}, "/log/checkpoint": remit.LogHead{Size: 90},
+			"/rightsize": remit.Rightsizing{Since: since, Agents: []remit.AgentFit{fit}}}).ServeHTTP(w, httptest.NewRequest("GET", "/console/agents/coder/rightsize", nil))
+		young := x.granted.After(since)
+		if body := w.Body.String(); !strings.Contains(body, x.says) || strings.Contains(body, "less than these 30 days ago") != young {
+			t.Errorf("granted %s:\n%s", x.granted, body)
+		}
+	}
+}

@@ -79,7 +79,7 @@ remit declarations --dir writes. Look at it, apply it (git apply, patch -p1), an
 			}
 			return a.print(r, func() {
 				for _, f := range r.Agents {
-					a.printFit(f, dir == "" && patch == "")
+					a.printFit(f, r.Since, dir == "" && patch == "")
 				}
 				a.printRead(r)
 				switch {
@@ -158,17 +158,24 @@ func rightsizeInForce(set remit.Declarations, agents []remit.AgentFit) (string, 
 }
 
 // printFit shows one agent: what is declared, what was done with it, and what would stand in its place.
-func (a *app) printFit(f remit.AgentFit, snippet bool) {
+func (a *app) printFit(f remit.AgentFit, since time.Time, snippet bool) {
 	a.printf("%s  %s, owner %s\n", a.paint(bold, visible(f.Agent)), visible(string(f.Function)), visible(f.Owner))
-	if f.Allowed == 0 {
+	switch {
+	case f.Allowed == 0 && f.Young(since):
+		a.printf("  %s, and it is younger than the time looked at: that says little yet\n", a.paint(yellow, "nothing was done with it"))
+	case f.Allowed == 0:
 		a.printf("  %s: remove it, unless it is kept for later. The patch takes its entitlements; without its record it is retired, for good\n", a.paint(yellow, "nothing was done with it"))
-	} else {
+	default:
 		a.printf("  %s let through, entries %d to %d\n", counted(f.Allowed, "request"), f.First, f.Last)
 	}
 	for i, e := range f.Entitlements {
 		a.printf("  entitlement %d  %s\n    declared  %s\n", i+1, a.paint(fitTone(e.Change), e.Change), scopeLines([]remit.Scope{e.Declared}))
 		if e.GrantedAt != nil {
-			a.printf("    granted   %s\n", a.entryTime(e.Granted, e.GrantedAt, "-"))
+			young := ""
+			if e.Young(since) {
+				young = "; younger than the time looked at"
+			}
+			a.printf("    granted   %s%s\n", a.entryTime(e.Granted, e.GrantedAt, "-"), young)
 		}
 		if e.Change == remit.FitShrink {
 			for _, l := range strings.Split(scopeLines(e.Proposed), "\n") {
