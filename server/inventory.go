@@ -34,9 +34,15 @@ func inventory(s *Server, c *call) (out remit.Inventory, err error) {
 		return out, err
 	}
 	out = remit.Inventory{Assets: []remit.Asset{}, Counts: []remit.AssetCount{}, Size: t.size, Forgotten: t.forgotten}
-	slices.SortFunc(t.assets, func(a, b remit.Asset) int { return strings.Compare(place(a), place(b)) })
+	places := make([]string, len(t.assets))
+	order := make([]int, len(t.assets))
+	for i, x := range t.assets {
+		places[i], order[i] = place(x), i
+	}
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(places[a], places[b]) })
 	since := s.now().Add(-q.Unused)
-	for _, x := range t.assets {
+	for _, i := range order {
+		x := t.assets[i]
 		idle := q.Unused > 0 && !usedSince(x, since)
 		nobody := x.Owner == ""
 		if q.Kind != "" && x.Kind != q.Kind || q.Owner == "-" && !nobody || q.Owner != "" && q.Owner != "-" && q.Owner != x.Owner || q.Unused > 0 && !idle {
@@ -53,8 +59,8 @@ func inventory(s *Server, c *call) (out remit.Inventory, err error) {
 		if idle {
 			out.Counts[n].Unused++
 		}
-		switch at := place(x); {
-		case at <= q.After:
+		switch {
+		case places[i] <= q.After:
 		case len(out.Assets) < q.Limit:
 			out.Assets = append(out.Assets, x)
 		case out.After == "":

@@ -62,14 +62,20 @@ func (s *Server) takeStock(ctx context.Context) (*stock, error) {
 	if err := s.cfg.Follow.Inventory(ctx, t.look); err != nil {
 		return nil, err
 	}
+	tools := map[string]int{}
+	for i, x := range t.assets {
+		if x.Kind == "tool" {
+			tools[x.Name] = i
+		}
+	}
 	s.view(func(st *authority.State) {
-		for i := range t.assets {
-			if x := &t.assets[i]; x.Kind == "tool" {
-				for r, seen := range t.used {
-					if of := st.ToolOf(r); of != nil && of.Name == x.Name && seen.Last > x.Last {
-						x.Last, x.LastAt = seen.Last, timeOf(seen.LastAt)
-					}
-				}
+		for r, seen := range t.used {
+			of := st.ToolOf(r)
+			if of == nil {
+				continue
+			}
+			if i, ok := tools[of.Name]; ok && seen.Last > t.assets[i].Last {
+				t.assets[i].Last, t.assets[i].LastAt = seen.Last, timeOf(seen.LastAt)
 			}
 		}
 	})
@@ -84,18 +90,17 @@ func (t *stock) look(v follow.Inventory) {
 		x.Created, x.CreatedAt = seen.Created, timeOf(seen.CreatedAt)
 		x.Last, x.LastAt = seen.Last, timeOf(seen.LastAt)
 	}
+	of := map[string][]given{} // by agent: there may be many, each with many ways
 	for _, g := range t.given {
 		x, seen := &t.assets[g.asset], v.Entitlement(g.agent, g.scope)
 		x.Created, x.CreatedAt = seen.Created, timeOf(seen.CreatedAt)
+		of[g.agent] = append(of[g.agent], g)
 	}
 	v.Ways(func(w follow.Way, times follow.Times) {
 		if w.Resource.Type() == "tool" && times.Last > t.used[w.Resource].Last {
 			t.used[w.Resource] = follow.Seen{Last: times.Last, LastAt: times.LastAt}
 		}
-		for _, g := range t.given {
-			if g.agent != w.Agent {
-				continue
-			}
+		for _, g := range of[w.Agent] {
 			// Paths and sizes are not in a leaf: this tells which entitlement it was by action, resource and ref.
 			if x := &t.assets[g.asset]; times.Last > x.Last && g.covers(authority.Use{Step: remit.Step{Action: w.Action, Resource: w.Resource}, Ref: w.Ref}) {
 				x.Last, x.LastAt = times.Last, timeOf(times.LastAt)
