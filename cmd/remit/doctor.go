@@ -97,6 +97,9 @@ switch the agent's hooks off, and whether --isolate works on this machine. --age
 			if err := x.reviewing(cmd.Context(), s.Client, a.now()); err != nil {
 				return err
 			}
+			if err := x.reached(cmd.Context(), s.Client); err != nil {
+				return err
+			}
 			return a.tell(x)
 		},
 	}
