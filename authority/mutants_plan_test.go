@@ -150,7 +150,7 @@ var glassMutants = []mutant{
 	{"breakglass.go", "break-glass: reviewed is not overdue", "case o.Reviewed == \"\" && now >= o.Due:", "case now >= o.Due:"},
 	{"breakglass.go", "break-glass: one at a time", "case o.Task == st.Task && now < o.Until:", "case false:"},
 	{"breakglass.go", "break-glass: no longer than its task", "Until: min(now+int64(g.Minutes)*int64(time.Minute), s.lifeEnd(st.Task))}", "Until: now + int64(g.Minutes)*int64(time.Minute)}"},
-	{"breakglass.go", "break-glass: somebody reviews", "if !s.reviewable(g, closure, c.By, now) {", "if s.reviewable(g, closure, c.By, now); false {"},
+	{"breakglass.go", "break-glass: somebody reviews", "if !s.reviewable(g, closure, c.By, now) {", "if false && !s.reviewable(g, closure, c.By, now) {"},
 	{"breakglass.go", "break-glass: not who opened it", "closure: add(slices.Clone(closure), by), needs", "closure: closure, needs"},
 	{"breakglass.go", "break-glass: a touch", "		case touch:\n", "		case touch || true:\n"},
 	{"breakglass.go", "break-glass: keys that count", "if perr != nil || !e.keyCounts(k) {", "if perr != nil {"},
