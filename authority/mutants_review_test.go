@@ -39,6 +39,7 @@ var reviewMutants = []mutant{
 	{"review_step.go", "a use is a sign of life", "max(a.LastUse, a.Seen, s.Settings.Since)", "max(a.Seen, s.Settings.Since)"},
 	{"review_step.go", "to resume is a sign of life", "max(a.LastUse, a.Seen, s.Settings.Since)", "max(a.LastUse, s.Settings.Since)"},
 	{"review_step.go", "nobody is idle for longer than reviews are declared", "max(a.LastUse, a.Seen, s.Settings.Since)", "max(a.LastUse, a.Seen)"},
+	{"review_step.go", "reviews: who is asked late has the whole time", "if st.now-r.At > due/4 {", "if false {"},
 	{"review_step.go", "a run comes at its time", "c.Open == \"\" && at != 0", "c.Open == \"\""},
 	{"review_step.go", "canaries stand among the items", "all = slices.Insert(all, int(", "_ = slices.Insert(all, int("},
 	{"review_step.go", "a canary is nothing that the agent has", "contained(sc, a.Entitlements) ||", ""},

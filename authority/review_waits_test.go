@@ -43,6 +43,23 @@ func TestWhoIsPointedToReviews(t *testing.T) {
 	}
 }
 
+// The server goes down while a run is opening, and comes back after the run's deadline: what it asks about then, people have the
+// whole time for.
+func TestWhoIsAskedLateHasTheWholeTime(t *testing.T) {
+	w := agreed(t, remit.Team, quarterly())
+	w.must(&authority.OpenRun{By: "p-ada", Campaign: "quarterly"})
+	w.later(15 * day).steps()
+	if n := len(w.open()); n == 0 || w.kinds("review.removed") != 0 {
+		t.Fatalf("%d items are open, and %d are removed", n, w.kinds("review.removed"))
+	}
+	for _, x := range w.open() {
+		if x.Deadline != w.now.Add(14*day).UnixNano() {
+			t.Errorf("item %s ends %s", x.ID, time.Unix(0, x.Deadline).UTC())
+		}
+	}
+	w.replay()
+}
+
 // A run is opening as long as there is somebody of whom it has still to ask something, and no longer.
 func TestARunIsOpeningUntilAllAreAsked(t *testing.T) {
 	w := agreed(t, remit.Team, quarterly())

@@ -292,8 +292,14 @@ func (j *Judge) itemOpens(n int, at int64, e *remit.ReviewOpened) string {
 	key := e.Agent + " " + nameOf(e.Scope, e.Function)
 	granted, has := r.granted[key]
 	x := &item{ReviewOpened: *e, entry: n, at: at, status: remit.ItemOpen, fake: !has}
+	deadline := int64(0)
+	if o != nil { // whoever is asked late has the whole time
+		if deadline = o.Deadline; at-(o.Deadline-o.campaign.Due) > o.campaign.Due/4 {
+			deadline = at + o.campaign.Due
+		}
+	}
 	switch {
-	case e.Run != "" && (o == nil || o.closed || e.Deadline != o.Deadline || e.Cause != remit.CauseCampaign):
+	case e.Run != "" && (o == nil || o.closed || e.Deadline != deadline || e.Cause != remit.CauseCampaign):
 		return "reviews: an item of a run that is not open, or with another deadline"
 	case e.Run == "" && (r.settings == nil || e.Deadline != at+r.settings.Due || !slices.Contains(r.settings.Micro, e.Cause)):
 		return "reviews: an item that no event opens"
