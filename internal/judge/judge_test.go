@@ -59,7 +59,7 @@ func goodLogs(t *testing.T) [][][]byte {
 
 func playLogs(t *testing.T) (logs [][][]byte) {
 	t.Helper()
-	n := uint64(320)
+	n := uint64(420)
 	if testing.Short() {
 		n = 60
 	}
