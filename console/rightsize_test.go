@@ -84,7 +84,7 @@ func TestWhatIsYoungIsNotCalledUseless(t *testing.T) {
 		said(t, map[string]any{"/session": remit.Session{Person: "p-1", Name: "ada"}, "/log/checkpoint": remit.LogHead{Size: 90},
 			"/rightsize": remit.Rightsizing{Since: since, Agents: []remit.AgentFit{fit}}}).ServeHTTP(w, httptest.NewRequest("GET", "/console/agents/coder/rightsize", nil))
 		young := x.granted.After(since)
-		if body := w.Body.String(); !strings.Contains(body, x.says) || strings.Contains(body, "less than these 30 days ago") != young {
+		if body := w.Body.String(); !strings.Contains(body, x.says) || strings.Contains(body, ", <strong class=\"warn\">younger than the time looked at") != young {
 			t.Errorf("granted %s:\n%s", x.granted, body)
 		}
 	}
