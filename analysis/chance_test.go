@@ -159,9 +159,9 @@ func worlds(t *testing.T) (n, from uint64) {
 }
 
 // played is what the oracle holds in the end, without what no graph names.
-func played(t *testing.T, set authority.Set, policy judge, from NodeID) []string {
+func played(t *testing.T, set authority.Set, policy judge, from NodeID, patient bool) []string {
 	s := made(t, remit.Team, set)
-	o := &oracle{t: t, s: s, set: set, now: start.Add(time.Hour), policy: policy, held: map[string]bool{}, ways: map[string]map[string]fresh{}, pushed: map[string][]author{}, did: map[string]bool{}}
+	o := &oracle{t: t, patient: patient, s: s, set: set, now: start.Add(time.Hour), policy: policy, held: map[string]bool{}, ways: map[string]map[string]fresh{}, pushed: map[string][]author{}, did: map[string]bool{}}
 	for _, r := range set.Repositories {
 		s.Merged[r.Name+"@"+honest] = 1
 	}
@@ -223,7 +223,10 @@ func TestOracle(t *testing.T) {
 			for _, f := range r.Free {
 				got[named(f.Node)] = true
 			}
-			want := played(t, set, policy, x)
+			want := played(t, set, policy, x, false)
+			if !slices.Equal(sorted(got), want) { // who tells chains of requests apart reaches more, and takes long
+				want = played(t, set, policy, x, true)
+			}
 			if !slices.Equal(sorted(got), want) {
 				if n == 1 {
 					show(t, g)

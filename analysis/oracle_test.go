@@ -54,6 +54,8 @@ type oracle struct {
 	policy judge
 	person string // whom the attacker holds; empty: nobody
 
+	patient bool // they tell apart whose work each agent does that another one asked
+
 	held   map[string]bool
 	ways   map[string]map[string]fresh // by agent and errand, by how
 	pushed map[string][]author         // by repository, what agents wrote
@@ -381,7 +383,7 @@ func (o *oracle) merge(errand, how string, r remit.RepositoryDeclared, ref, path
 		voices := 0
 		for _, e := range sorted(o.ways) {
 			if i := slices.IndexFunc(o.set.Agents, func(a remit.AgentDeclared) bool { return a.Name == e }); i >= 0 && o.set.Agents[i].Function == remit.FuncReview {
-				voices++
+				voices += len(o.ways[e])
 			}
 		}
 		key := fmt.Sprint("merge ", errand, how, r.Name, ref, path, w.pusher, voices, len(o.ways))
@@ -402,24 +404,7 @@ func (o *oracle) merge(errand, how string, r remit.RepositoryDeclared, ref, path
 		if _, res, err := o.do(&authority.Authorize{Request: q, Hash: remit.Hash([]byte("permit"))}); err != nil || res.Decision.Verdict == remit.Deny && res.Decision.Code != remit.ReviewMissing {
 			continue // no review would change that
 		}
-		for _, e := range sorted(o.ways) {
-			for _, h := range sorted(o.ways[e]) {
-				key := fmt.Sprint("review ", e, h, r.Name, ref, path, w.pusher)
-				if o.did[key] {
-					continue
-				}
-				o.did[key] = true
-				if c, ok := o.ways[e][h](honest); ok {
-					v := q
-					v.Caller, v.Review, v.Bytes = c, remit.ReviewApprove, 0
-					v.Steps = []remit.Step{{Action: "review.submit", Resource: q.Steps[0].Resource}}
-					if _, ok := o.act(v, nil); ok {
-						break
-					}
-				}
-			}
-		}
-		if _, ok := o.act(q, nil); ok {
+		if o.tried(q) {
 			return o.landed(r, ref, path, pin)
 		}
 	}
@@ -459,7 +444,8 @@ func (o *oracle) requests(errand, agent, how string, f fresh) (any bool) {
 				}
 			}
 			key := fmt.Sprint("request ", errand, how, name, i)
-			if o.did[key] || o.ways[name+on][how] != nil {
+			handed := o.handed(agent, how)
+			if o.did[key] || o.ways[name+on][handed] != nil {
 				continue
 			}
 			o.did[key] = true
@@ -484,9 +470,79 @@ func (o *oracle) requests(errand, agent, how string, f fresh) (any bool) {
 				return o.launch(id, name, o.s.Tasks[id].Requester), true
 			}
 			if _, ok := get(honest); ok {
-				any = o.learn(name+on, how, get) || any
+				any = o.learn(name+on, handed, get) || any
 			}
 		}
 	}
 	return any
+}
+
+// handed is how an agent works whom another one asked: as that one was held, for whoever its task began with, and as the work
+// of the first reviewer among them.
+func (o *oracle) handed(agent, how string) string {
+	if !o.patient {
+		return how
+	}
+	text, behind, chained := strings.Cut(how, "<")
+	root, voice, _ := strings.Cut(behind, "/")
+	i := slices.IndexFunc(o.set.Agents, func(a remit.AgentDeclared) bool { return a.Name == agent })
+	if !chained {
+		if root = string(o.set.Agents[i].Owner); how == "own" {
+			root = "p-" + o.person
+		}
+	}
+	if voice == "" && o.set.Agents[i].Function == remit.FuncReview {
+		voice = agent
+	}
+	return text + "<" + root + "/" + voice
+}
+
+// tried merges after reviews of everybody who can review. Who is patient has each verdict be whoever's work it can be: in the
+// first round in the first way, and so on. A later verdict of an agent takes the place of the one before.
+func (o *oracle) tried(q remit.Request) bool {
+	var who []string
+	rounds := 1
+	for _, e := range sorted(o.ways) {
+		if i := slices.IndexFunc(o.set.Agents, func(a remit.AgentDeclared) bool { return a.Name == e }); i >= 0 && o.reviews(e, q) {
+			who = append(who, e)
+			if o.patient {
+				rounds = max(rounds, len(o.ways[e]))
+			}
+		}
+	}
+	for round := range rounds {
+		for _, e := range who {
+			hows := sorted(o.ways[e])
+			for i := range hows {
+				if o.approves(e, hows[(round+i)%len(hows)], q) {
+					break
+				}
+			}
+		}
+		if _, ok := o.act(q, nil); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// reviews tells whether an agent is one that could review.
+func (o *oracle) reviews(agent string, q remit.Request) bool {
+	i := slices.IndexFunc(o.set.Agents, func(a remit.AgentDeclared) bool { return a.Name == agent })
+	return slices.ContainsFunc(o.set.Agents[i].Entitlements, func(sc remit.Scope) bool {
+		return slices.Contains(sc.Actions, "review.submit") && slices.ContainsFunc(sc.Resources, func(p remit.Pattern) bool { return p.Match(q.Steps[0].Resource) })
+	})
+}
+
+// approves has an agent approve of what a request merges.
+func (o *oracle) approves(agent, how string, q remit.Request) bool {
+	c, ok := o.ways[agent][how](honest)
+	if !ok {
+		return false
+	}
+	v := q
+	v.Caller, v.Review, v.Bytes = c, remit.ReviewApprove, 0
+	v.Steps = []remit.Step{{Action: "review.submit", Resource: q.Steps[0].Resource}}
+	_, ok = o.act(v, nil)
+	return ok
 }
