@@ -104,7 +104,11 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		x.err = gateway.AsError(remit.BadRequest, err)
 	}
 	if x.route.advert {
-		x.stream.end() // nothing of a body is read
+		if !x.stream.whole.Load() && x.err == nil {
+			// The server would read it while it answers, and take a client that does not send it for one that left.
+			x.err = remit.Errorf(remit.BadRequest, "a request for the list of refs has no body; leave it out")
+		}
+		x.stream.end()
 	}
 	return x
 }

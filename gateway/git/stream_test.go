@@ -33,7 +33,7 @@ func TestAClientThatSendsNothingIsLetGo(t *testing.T) {
 		{"before the commands", "POST " + receivePath, auth + "Content-Type: " + receiveType + "\r\n", " 400 "},
 		{"a probe", "POST " + receivePath, auth + "Content-Type: " + receiveType + "\r\nContent-Length: 4\r\n", " 400 "},
 		{"a path that is none", "POST " + receivePath + "x", auth, " 403 "},
-		{"a read with a body", "GET /v1/orgs/acme/git/forge/acme/payments.git/info/refs?service=git-upload-pack", auth, " 200 "},
+		{"a read with a body", "GET /v1/orgs/acme/git/forge/acme/payments.git/info/refs?service=git-upload-pack", auth, " 400 "},
 		{"a fetch", "POST " + strings.Replace(receivePath, "receive", "upload", 1), auth + "Content-Type: application/x-git-upload-pack-request\r\n", " 200 "},
 	} {
 		if !strings.Contains(tt.body, "Content-Length") {
