@@ -64,12 +64,13 @@ var rooms = map[string][]string{
 	"internal/sim":      {"*"},
 	"internal/model":    {}, // the standard library only: a language model by script
 	"internal/browser":  {}, // a browser for tests
+	"internal/mutant":   {}, // the standard library only: shows that rules are tested
 	"internal/real":     {}, // the standard library only: tests start servers with it
 	"bench":             {}, // tests only
 }
 
 // testRooms are imported by tests, and by each other.
-var testRooms = []string{"ledger/ledgertest", "broker/brokertest", "internal/world", "internal/real", "internal/judge", "internal/sim", "internal/model", "internal/browser"}
+var testRooms = []string{"ledger/ledgertest", "broker/brokertest", "internal/world", "internal/real", "internal/judge", "internal/sim", "internal/model", "internal/browser", "internal/mutant"}
 
 // owned are libraries that one room hides from all others. Tests may use any of them for a second opinion.
 var owned = map[string][]string{

@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // activationMutants are the rules of what must have been tried, broken one at a time.
-var activationMutants = []mutant{
+var activationMutants = []mutant.Mutant{
 	{"set.go", "trial: a change is tried before it is in force", "if c.Access == \"\" { // what was approved", "if false { // what was approved"},
 	{"activation.go", "trial: of exactly this change", "t, tried := s.Tried[digest]", "t, tried := s.Tried[digest]\n\t\tfor _, any := range s.Tried {\n\t\t\tt, tried = any, true\n\t\t}"},
 	{"activation.go", "trial: lately", "case now-t.At > hours(rule.Within):", "case false:"},

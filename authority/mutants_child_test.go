@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // childMutants are those of child tasks, CI jobs, executors, secrets, and of what declarations say of them.
-var childMutants = []mutant{
+var childMutants = []mutant.Mutant{
 	{"child.go", "R4d: executors of zones", "case remit.ZoneBuild:\n\t\treturn \"executor/build\"", "case remit.ZoneBuild:\n\t\treturn \"executor/source\""},
 	{"child.go", "R4d: nobody carries out control", "\treturn \"\"\n}\n\n// asked", "\treturn \"executor/source\"\n}\n\n// asked"},
 	{"child.go", "of that agent", "if c == nil || c.Agent != agent.Name {", "if c == nil {"},

@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // controlMutants are the rules of erasing, restoring and finding, broken one at a time.
-var controlMutants = []mutant{
+var controlMutants = []mutant.Mutant{
 	{"control_finding.go", "a finding names a detection", "case !detectionName(c.Detection):", "case false:"},
 	{"control_finding.go", "a finding names an agent that is here", "case c.Agent != \"\" && a == nil:", "case false:"},
 	{"control_finding.go", "a finding names a task that is here", "case c.Task != \"\" && s.Tasks[c.Task] == nil:", "case false:"},

@@ -1,8 +1,10 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // edgeMutants are the conditions at the edges of plans, evidence, break-glass, groups and enrolled keys, broken one at a
 // time.
-var edgeMutants = []mutant{
+var edgeMutants = []mutant.Mutant{
 	{"plan.go", "plans: no shorter than nothing", "p.For < 0 || p.For > int64(TaskLongest)", "p.For > int64(TaskLongest)"},
 	{"plan.go", "plans: no longer than a task", "p.For < 0 || p.For > int64(TaskLongest)", "p.For < 0"},
 	{"plan.go", "plans: not for what is done elsewhere", " || r.Elsewhere || r.Advice", " || r.Advice"},

@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // keyMutants are the rules of keys that people enrol, of their identities and of groups of providers, broken one at a time.
-var keyMutants = []mutant{
+var keyMutants = []mutant.Mutant{
 	{"enrol.go", "who invites", "case !s.IsAdmin(c.By):\n\t\treturn fail(remit.Forbidden, \"people are invited", "case false:\n\t\treturn fail(remit.Forbidden, \"people are invited"},
 	{"enrol.go", "whoever is invited is here", "case p == nil || !s.personLive(c.Person):", "case p == nil:"},
 	{"enrol.go", "an invitation has a secret", "case c.Token.IsZero():", "case false:"},

@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // mutants are the compiled rules with one of them removed, loosened or halved. Each must make the tests fail.
-var mutants = []mutant{
+var mutants = []mutant.Mutant{
 	{"ending.go", "R2: a task ends at its deadline",
 		"if now >= t.Deadline || ", "if "},
 	{"ending.go", "R2: at, not after",

@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // onceMutants are the rules of Idempotency-Keys, broken one at a time.
-var onceMutants = []mutant{
+var onceMutants = []mutant.Mutant{
 	{"once.go", "an answer lasts a day", "return k, ok && now < k.Until", "return k, ok && now <= k.Until"},
 	{"once.go", "an answer ends", "return k, ok && now < k.Until", "return k, ok"},
 	{"once.go", "a key for nothing", "c.Key.IsZero() || c.Body.IsZero()", "c.Key.IsZero()"},

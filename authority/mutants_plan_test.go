@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // planMutants are the rules of plans, broken one at a time.
-var planMutants = []mutant{
+var planMutants = []mutant.Mutant{
 	{"plan.go", "plans: one step alone", " || len(r.Steps) != 1:\n\t\tbad(\"a plan", ":\n\t\tbad(\"a plan"},
 	{"plan.go", "plans: a step files it", "case !files || p == nil || len", "case p == nil || len"},
 	{"plan.go", "plans: the step binds it", "case r.Steps[0].Args != p.Digest():", "case false:"},
@@ -115,7 +117,7 @@ var planMutants = []mutant{
 }
 
 // glassMutants are the rules of evidence, of what people are asked, and of break-glass, broken one at a time.
-var glassMutants = []mutant{
+var glassMutants = []mutant.Mutant{
 	{"evidence.go", "evidence: not before what runs by itself", "return len(f.Protected) > 0 || f.Runs }) {", "return f.Runs }) {"},
 	{"evidence.go", "evidence: not before what runs with secrets", "return len(f.Protected) > 0 || f.Runs }) {", "return len(f.Protected) > 0 }) {"},
 	{"evidence.go", "evidence: in production where it is said", "if !found || d.zone == remit.ZoneProduction && !n.InProduction {", "if !found {"},

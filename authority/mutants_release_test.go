@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // releaseMutants are those of artifacts, releases, reviews, merges and leases.
-var releaseMutants = []mutant{
+var releaseMutants = []mutant.Mutant{
 	{"release.go", "artifacts: so many", " || len(as) > MaxArtifacts", ""},
 	{"release.go", "artifacts: by digest", "err != nil || a.Resource.Type() != \"artifact\"", "a.Resource.Type() != \"artifact\" && err != nil"},
 	{"release.go", "artifacts: only artifacts", "err != nil || a.Resource.Type() != \"artifact\"", "err != nil"},

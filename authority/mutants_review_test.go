@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // reviewMutants are the rules of reviews, broken one at a time.
-var reviewMutants = []mutant{
+var reviewMutants = []mutant.Mutant{
 	{"review_answer.go", "R3: nobody certifies what they gave themselves", "self := answer != remit.Remove && x.Evidence.Alone && x.Evidence.By == p", "self := false"},
 	{"review_answer.go", "what somebody agreed to is not given alone", "answer != remit.Remove && x.Evidence.Alone && x.Evidence.By == p", "answer != remit.Remove && x.Evidence.By == p"},
 	{"review_answer.go", "a shrink certifies as well", "self := answer != remit.Remove && x.Evidence.Alone && x.Evidence.By == p", "self := answer == remit.Keep && x.Evidence.Alone && x.Evidence.By == p"},

@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // seenMutants are the rules of seeing and of telling, broken one at a time.
-var seenMutants = []mutant{
+var seenMutants = []mutant.Mutant{
 	{"seen.go", "what is seen is there", "case a == nil:\n\t\treturn nil, Result{}, remit.Errorf(remit.NotFound", "case false:\n\t\treturn nil, Result{}, remit.Errorf(remit.NotFound"},
 	{"seen.go", "what is seen waits", "a.Status != remit.AccessOpen || now >= a.NotAfter", "now >= a.NotAfter"},
 	{"seen.go", "what is seen has not expired", "now >= a.NotAfter ||", "now > a.NotAfter ||"},

@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // stepMutants are the rules of how voters are signed in, broken one at a time.
-var stepMutants = []mutant{
+var stepMutants = []mutant.Mutant{
 	{"stepup.go", "no age is believed", "if out.Age = 0; c.Proved > 0 {", "if c.Proved > 0 {"},
 	{"stepup.go", "an age that nobody said", "c.Proved > 0 {", "true {"},
 	{"stepup.go", "an age counts up", "max(now-c.Proved-1, 0)", "max(now-c.Proved, 0)"},

@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // sweepMutants are the rules of what ends by arithmetic and is written down later, broken one at a time.
-var sweepMutants = []mutant{
+var sweepMutants = []mutant.Mutant{
 	{"ending.go", "sweep: a command writes down a few ends", "if e.left <= 0 {", "if false {"},
 	{"ending.go", "sweep: a Tick writes down a few ends", "end.left = sweptAtOnce", "_ = sweptAtOnce"},
 	{"ending.go", "sweep: what an ended agent had is dead", "case s.dead(t.Entry, agent.Ended):", "case false:"},

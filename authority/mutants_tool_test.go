@@ -1,7 +1,9 @@
 package authority_test
 
+import "github.com/remit-dev/remit/internal/mutant"
+
 // toolMutants are the rules of tools, broken one at a time.
-var toolMutants = []mutant{
+var toolMutants = []mutant.Mutant{
 	{"tool.go", "tools: the longest record holds", "	if has(name) {\n		return name, true\n	}\n", ""},
 	{"tool.go", "tools: one star is one segment", "if direct && has(above+\"/*\") {", "if (direct || true) && has(above+\"/*\") {"},
 	{"tool.go", "tools: a star covers", "if direct && has(above+\"/*\") {", "if false && direct {"},

@@ -1,20 +1,13 @@
 package evidence_test
 
 import (
-	"encoding/json"
-	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/remit-dev/remit/internal/mutant"
 )
 
-// mutant is one edit of the package's source that breaks a rule.
-type mutant struct{ file, rule, old, new string }
-
 // mutants are the rules of evidence, broken one at a time: what is counted, what a state rests on, what a pack must show.
-var mutants = []mutant{
+var mutants = []mutant.Mutant{
 	{"fold.go", "what comes after the period is not read", "if !l.At.Before(f.until) {\n\t\treturn nil\n\t}", ""},
 	{"fold.go", "only entries of the period are counted", "c := count{f, i, l.At, !l.At.Before(f.since)}", "c := count{f, i, l.At, true}"},
 	{"fold.go", "an entry is counted once in a figure", "len(g.entries) == 0 || g.entries[len(g.entries)-1] != c.i", "true"},
@@ -56,71 +49,7 @@ var mutants = []mutant{
 	{"source.go", "level 4 is two people", "case len(r.Persons) < 2:", "case len(r.Persons) < 1:"},
 }
 
-func TestMutantsFit(t *testing.T) {
-	told := map[mutant]bool{}
-	for _, m := range mutants {
-		b, err := os.ReadFile(m.file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(b), m.old); n != 1 {
-			t.Errorf("%s, %s: %q stands %d times; a mutant changes one place", m.file, m.rule, m.old, n)
-		}
-		same := mutant{file: m.file, old: m.old, new: m.new}
-		if told[same] {
-			t.Errorf("%s, %s: another mutant is the same", m.file, m.rule)
-		}
-		told[same] = true
-	}
-}
+func TestMutantsFit(t *testing.T) { mutant.Fit(t, mutants) }
 
-// TestMutants shows that every rule is tested: with the rule broken, a test fails. The package is small, so it is compiled
-// once for each.
-func TestMutants(t *testing.T) {
-	if os.Getenv("REMIT_MUTANTS") != "1" {
-		t.Skip("this runs the tests once for each mutant, which takes minutes; REMIT_MUTANTS=1 runs it")
-	}
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// REMIT_MUTANT=TEXT judges those whose file and rule contain it.
-	for n, m := range append([]mutant{{file: "fold.go", rule: "nothing is broken"}}, mutants...) {
-		if n > 0 && !strings.Contains(m.file+" "+m.rule, os.Getenv("REMIT_MUTANT")) {
-			continue
-		}
-		source, err := os.ReadFile(m.file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir := t.TempDir()
-		changed, overlay, bin := filepath.Join(dir, m.file), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "mutant.test")
-		body, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(here, m.file): changed, filepath.Join(here, "mutants_test.go"): ""}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := string(source)
-		if n > 0 {
-			text = strings.Replace(text, m.old, m.new, 1)
-		}
-		for path, b := range map[string][]byte{changed: []byte(text), overlay: body} {
-			if err := os.WriteFile(path, b, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", bin, ".").CombinedOutput(); err != nil {
-			t.Errorf("%s, %s: it does not compile: %s", m.file, m.rule, out)
-			continue
-		}
-		out, err := exec.CommandContext(t.Context(), bin, "-test.failfast", "-test.timeout", "5m").CombinedOutput()
-		var failed *exec.ExitError
-		switch {
-		case n == 0 && err != nil:
-			t.Fatalf("the tests fail without a mutant: %v\n%s", err, out)
-		case n > 0 && err == nil:
-			t.Errorf("%s, %s: %q: it survives: no test fails", m.file, m.rule, m.old)
-		case err != nil && !errors.As(err, &failed):
-			t.Errorf("%s, %s: it could not be run: %v", m.file, m.rule, err)
-		}
-	}
-}
+// TestMutants shows that every rule is tested: with the rule broken, a test fails.
+func TestMutants(t *testing.T) { mutant.Judge(t, mutants) }

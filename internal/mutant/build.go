@@ -1,4 +1,4 @@
-package authority_test
+package mutant
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ type edit struct {
 type copied struct{ mutant, first, last int }
 
 // compile builds the tests with the mutants, keyed by their number; wrong says why some cannot be judged.
-func compile(ctx context.Context, dir, here string, chosen map[int]mutant) (bin string, wrong map[int]string, err error) {
+func compile(ctx context.Context, dir, here string, chosen map[int]Mutant) (bin string, wrong map[int]string, err error) {
 	wrong = map[int]string{}
 	bin = filepath.Join(dir, "mutants.test")
 	for {
@@ -48,13 +48,13 @@ func compile(ctx context.Context, dir, here string, chosen map[int]mutant) (bin 
 				replace[f] = "" // as if it did not exist
 			}
 		}
-		files := map[string]map[int]mutant{}
+		files := map[string]map[int]Mutant{}
 		for i, m := range chosen {
 			if wrong[i] == "" {
-				if files[m.file] == nil {
-					files[m.file] = map[int]mutant{}
+				if files[m.file()] == nil {
+					files[m.file()] = map[int]Mutant{}
 				}
-				files[m.file][i] = m
+				files[m.file()][i] = m
 			}
 		}
 		for name, of := range files {
@@ -122,7 +122,7 @@ func blame(out string, where map[string][]copied, wrong map[int]string) bool {
 }
 
 // withMutants is a file's source with the mutants in it, where their copies stand, and its package.
-func withMutants(source []byte, of map[int]mutant, wrong map[int]string) (string, []copied, string, error) {
+func withMutants(source []byte, of map[int]Mutant, wrong map[int]string) (string, []copied, string, error) {
 	fset := gotoken.NewFileSet()
 	file, err := parser.ParseFile(fset, "", source, parser.SkipObjectResolution)
 	if err != nil {
@@ -134,11 +134,11 @@ func withMutants(source []byte, of map[int]mutant, wrong map[int]string) (string
 	var order []string
 	for _, i := range slices.Sorted(maps.Keys(of)) {
 		m := of[i]
-		if n := bytes.Count(source, []byte(m.old)); n != 1 {
+		if n := bytes.Count(source, []byte(m.old())); n != 1 {
 			wrong[i] = fmt.Sprintf("the text stands %d times; a mutant changes one place", n)
 			continue
 		}
-		changed := bytes.Replace(source, []byte(m.old), []byte(m.new), 1)
+		changed := bytes.Replace(source, []byte(m.old()), []byte(m.new()), 1)
 		other, err := parser.ParseFile(gotoken.NewFileSet(), "", changed, parser.SkipObjectResolution)
 		if err != nil {
 			wrong[i] = "it does not compile: " + err.Error()
