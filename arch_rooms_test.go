@@ -3,74 +3,75 @@ package remit_test
 // rooms says which rooms of ours the code of a room may import; "." is the root. A room's own internal rooms are not
 // listed: they may import the root and each other, and only their room imports them. Tests may import any room.
 var rooms = map[string][]string{
-	".":                 {},
-	"sshsig":            {},
-	"authority":         {".", "sshsig", "internal/cadence"},
-	"declare":           {".", "internal/cadence"},
-	"ledger":            {"."},
-	"ledger/ledgertest": {".", "ledger"},
-	"ledger/sqlite":     {".", "ledger"},
-	"identity":          {".", "sshsig"},
-	"identity/signin":   {".", "identity"},
-	"passkey":           {".", "sshsig"},
-	"notify":            {"."},
-	"console":           {"."},
-	"policy":            {".", "authority"},
-	"engine":            {".", "authority", "ledger"},
-	"broker":            {".", "authority"},
-	"broker/gitea":      {".", "broker"},
-	"broker/kubernetes": {".", "broker"},
-	"broker/registry":   {".", "broker"},
-	"broker/brokertest": {".", "broker", "authority"},
-	"seal":              {"."},
-	"attest":            {"."},
-	"secret":            {".", "seal"},
-	"gateway":           {"."},
-	"gateway/git":       {".", "gateway"},
-	"gateway/task":      {".", "gateway"},
-	"gateway/web":       {".", "gateway"},
-	"gateway/oci":       {".", "gateway"},
-	"gateway/secret":    {".", "gateway"},
-	"gateway/change":    {".", "gateway"},
-	"gateway/authzen":   {".", "gateway"},
-	"gateway/deploy":    {".", "gateway"},
-	"gateway/mcp":       {".", "gateway"},
-	"gateway/assist":    {".", "gateway"},
-	"gateway/hook":      {".", "gateway", "shell"},
-	"shell":             {}, // what a line of shell would do: it knows nothing of us
-	"guardian":          {".", "gateway"},
-	"depend":            {"."},
-	"executor":          {".", "gateway"},
-	"follow":            {".", "authority", "ledger"},
-	"analysis":          {".", "authority"},
-	"graphfile":         {".", "sarif"},
-	"server":            {".", "authority", "engine", "identity", "identity/signin", "passkey", "follow", "analysis", "ledger", "sshsig", "evidence"},
-	"client":            {".", "identity", "sshsig"},
-	"launch":            {".", "client", "identity", "launch/agents", "launch/front", "launch/isolate", "launch/sub"},
-	"launch/agents":     {"."},
-	"launch/front":      {".", "client"},
-	"launch/isolate":    {"."},
-	"launch/sub":        {".", "client", "identity"},
-	"cmd/remit":         {"*"},
-	"telemetry":         {"."},
-	"detect":            {"."},
-	"export":            {"."},
-	"sarif":             {}, // a format
-	"scan":              {".", "sarif"},
-	"evidence":          {".", "ledger"}, // what the log has of controls: it does not ask the rules, so that an auditor need not
-	"internal/cadence":  {},              // when a campaign comes again: authority and declare read it by the same parser
-	"internal/world":    {"*"},
-	"internal/judge":    {".", "ledger"}, // shares nothing with authority: it judges what authority decided
-	"internal/sim":      {"*"},
-	"internal/model":    {}, // the standard library only: a language model by script
-	"internal/browser":  {}, // a browser for tests
-	"internal/mutant":   {}, // the standard library only: shows that rules are tested
-	"internal/real":     {}, // the standard library only: tests start servers with it
-	"bench":             {}, // tests only
+	".":                      {},
+	"sshsig":                 {},
+	"authority":              {".", "sshsig", "internal/cadence"},
+	"declare":                {".", "internal/cadence"},
+	"ledger":                 {"."},
+	"ledger/ledgertest":      {".", "ledger"},
+	"ledger/sqlite":          {".", "ledger"},
+	"identity":               {".", "sshsig"},
+	"identity/signin":        {".", "identity"},
+	"passkey":                {".", "sshsig"},
+	"notify":                 {"."},
+	"console":                {"."},
+	"policy":                 {".", "authority"},
+	"engine":                 {".", "authority", "ledger"},
+	"broker":                 {".", "authority"},
+	"broker/gitea":           {".", "broker"},
+	"broker/kubernetes":      {".", "broker"},
+	"broker/registry":        {".", "broker"},
+	"broker/brokertest":      {".", "broker", "authority"},
+	"seal":                   {"."},
+	"attest":                 {"."},
+	"secret":                 {".", "seal"},
+	"gateway":                {"."},
+	"gateway/git":            {".", "gateway"},
+	"gateway/task":           {".", "gateway"},
+	"gateway/web":            {".", "gateway"},
+	"gateway/oci":            {".", "gateway"},
+	"gateway/secret":         {".", "gateway"},
+	"gateway/change":         {".", "gateway"},
+	"gateway/authzen":        {".", "gateway"},
+	"gateway/deploy":         {".", "gateway"},
+	"gateway/mcp":            {".", "gateway"},
+	"gateway/assist":         {".", "gateway"},
+	"gateway/hook":           {".", "gateway", "shell"},
+	"shell":                  {}, // what a line of shell would do: it knows nothing of us
+	"guardian":               {".", "gateway"},
+	"depend":                 {"."},
+	"executor":               {".", "gateway"},
+	"follow":                 {".", "authority", "ledger"},
+	"analysis":               {".", "authority"},
+	"graphfile":              {".", "sarif"},
+	"server":                 {".", "authority", "engine", "identity", "identity/signin", "passkey", "follow", "analysis", "ledger", "sshsig", "evidence"},
+	"client":                 {".", "identity", "sshsig"},
+	"launch":                 {".", "client", "identity", "launch/agents", "launch/front", "launch/isolate", "launch/sub"},
+	"launch/agents":          {"."},
+	"launch/front":           {".", "client"},
+	"launch/isolate":         {"."},
+	"launch/sub":             {".", "client", "identity"},
+	"cmd/remit":              {"*"},
+	"telemetry":              {"."},
+	"detect":                 {"."},
+	"export":                 {"."},
+	"sarif":                  {}, // a format
+	"scan":                   {".", "sarif"},
+	"evidence":               {".", "ledger"}, // what the log has of controls: it does not ask the rules, so that an auditor need not
+	"internal/cadence":       {},              // when a campaign comes again: authority and declare read it by the same parser
+	"internal/world":         {"*"},
+	"internal/judge":         {".", "ledger"}, // shares nothing with authority: it judges what authority decided
+	"internal/sim":           {"*"},
+	"internal/model":         {}, // the standard library only: a language model by script
+	"internal/browser":       {}, // a browser for tests
+	"internal/authenticator": {}, // keys of virtual authenticators for tests
+	"internal/mutant":        {}, // the standard library only: shows that rules are tested
+	"internal/real":          {}, // the standard library only: tests start servers with it
+	"bench":                  {}, // tests only
 }
 
 // testRooms are imported by tests, and by each other.
-var testRooms = []string{"ledger/ledgertest", "broker/brokertest", "internal/world", "internal/real", "internal/judge", "internal/sim", "internal/model", "internal/browser", "internal/mutant"}
+var testRooms = []string{"ledger/ledgertest", "broker/brokertest", "internal/world", "internal/real", "internal/judge", "internal/sim", "internal/model", "internal/browser", "internal/mutant", "internal/authenticator"}
 
 // owned are libraries that one room hides from all others. Tests may use any of them for a second opinion.
 var owned = map[string][]string{
@@ -111,7 +112,7 @@ var owned = map[string][]string{
 	"github.com/standard-webhooks":       {"notify"},
 	"github.com/emersion":                {}, // tests only: a mail server
 	"github.com/zitadel":                 {}, // tests only: a provider of identities
-	"github.com/descope":                 {}, // tests only: an authenticator
+	"github.com/descope":                 {"internal/authenticator"},
 	"github.com/google/go-github":        {}, // tests only
 	"github.com/chromedp":                {"internal/browser"},
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/descope/virtualwebauthn"
 	"golang.org/x/crypto/ssh"
 
+	keys "github.com/remit-dev/remit/internal/authenticator"
 	"github.com/remit-dev/remit/sshsig"
 )
 
@@ -39,9 +40,9 @@ type authenticator struct {
 	cred virtualwebauthn.Credential
 }
 
-func newAuthenticator(s Site, kind virtualwebauthn.KeyType) *authenticator {
+func newAuthenticator(s Site) *authenticator {
 	return &authenticator{virtualwebauthn.RelyingParty{Name: s.Name, ID: s.ID, Origin: s.Origin}, virtualwebauthn.NewAuthenticatorWithOptions(virtualwebauthn.AuthenticatorOptions{UserHandle: mia.Handle}),
-		virtualwebauthn.NewCredential(kind)}
+		keys.ES256()}
 }
 
 func (a *authenticator) create(t testing.TB, s Site) []byte {
@@ -72,7 +73,7 @@ func (a *authenticator) get(t testing.TB, s Site, namespace string, message []by
 
 func TestAPasskeyIsRegisteredAndSigns(t *testing.T) {
 	s := site(t)
-	a := newAuthenticator(s, virtualwebauthn.KeyTypeEC2)
+	a := newAuthenticator(s)
 	made, err := s.Register(challenge, a.create(t, s))
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +167,7 @@ func TestRegisterRefuses(t *testing.T) {
 		"more than a browser sends":            {body: func(b []byte) []byte { return append(b, bytes.Repeat([]byte(" "), MaxBody)...) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, with := newAuthenticator(s, virtualwebauthn.KeyTypeEC2), challenge
+			a, with := newAuthenticator(s), challenge
 			if c.bend != nil {
 				c.bend(a)
 			}
@@ -188,12 +189,12 @@ func TestRegisterRefuses(t *testing.T) {
 
 func TestSignRefuses(t *testing.T) {
 	s := site(t)
-	a := newAuthenticator(s, virtualwebauthn.KeyTypeEC2)
+	a := newAuthenticator(s)
 	made, err := s.Register(challenge, a.create(t, s))
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := s.Register(challenge, newAuthenticator(s, virtualwebauthn.KeyTypeEC2).create(t, s))
+	other, err := s.Register(challenge, newAuthenticator(s).create(t, s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +263,7 @@ func TestSites(t *testing.T) {
 
 func FuzzAnswers(f *testing.F) {
 	s := site(f)
-	a := newAuthenticator(s, virtualwebauthn.KeyTypeEC2)
+	a := newAuthenticator(s)
 	created := a.create(f, s)
 	made, err := s.Register(challenge, created)
 	if err != nil {

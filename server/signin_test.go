@@ -18,6 +18,7 @@ import (
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
 	"github.com/remit-dev/remit/identity"
+	"github.com/remit-dev/remit/internal/authenticator"
 	"github.com/remit-dev/remit/internal/world"
 	"github.com/remit-dev/remit/sshsig"
 )
@@ -130,7 +131,7 @@ type passkey struct {
 
 func newPasskey(w *world.World, who remit.ID) *passkey {
 	return &passkey{virtualwebauthn.RelyingParty{Name: "Remit acme", ID: "localhost", Origin: w.URL},
-		virtualwebauthn.NewAuthenticatorWithOptions(virtualwebauthn.AuthenticatorOptions{UserHandle: []byte(who)}), virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)}
+		virtualwebauthn.NewAuthenticatorWithOptions(virtualwebauthn.AuthenticatorOptions{UserHandle: []byte(who)}), authenticator.ES256()}
 }
 
 func (p *passkey) create(t *testing.T, creation []byte) []byte {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/remit-dev/remit"
 	"github.com/remit-dev/remit/authority"
+	"github.com/remit-dev/remit/internal/authenticator"
 	org "github.com/remit-dev/remit/internal/world"
 	"github.com/remit-dev/remit/passkey"
 	"github.com/remit-dev/remit/sshsig"
@@ -45,7 +46,7 @@ func TestAPasskeyIsConfirmedByAnSSHKey(t *testing.T) {
 		return map[string]string{"REMIT_SERVER": w.URL, "REMIT_ORG": "acme", "REMIT_CA": path("ca.crt"), "REMIT_KEY": path(name), "HOME": dir}
 	}
 	c := w.SignIn("cleo")
-	device := virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)
+	device := authenticator.ES256()
 	rp := virtualwebauthn.RelyingParty{Name: "Remit acme", ID: "localhost", Origin: w.URL}
 	who, err := c.WhoAmI(t.Context())
 	if err != nil {

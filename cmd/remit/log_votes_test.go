@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/remit-dev/remit"
+	"github.com/remit-dev/remit/internal/authenticator"
 	org "github.com/remit-dev/remit/internal/world"
 	"github.com/remit-dev/remit/ledger"
 	"github.com/remit-dev/remit/passkey"
@@ -46,7 +47,7 @@ func TestAVoteFromTheLogIsVerifiedByOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ben := virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)
+	ben := authenticator.ES256()
 	rp := virtualwebauthn.RelyingParty{Name: "Remit acme", ID: "localhost", Origin: w.URL}
 	auth := virtualwebauthn.NewAuthenticatorWithOptions(virtualwebauthn.AuthenticatorOptions{UserHandle: []byte("p-0123456789ab")})
 	challenge := bytes.Repeat([]byte{7}, 32)

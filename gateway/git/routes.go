@@ -104,7 +104,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		x.err = gateway.AsError(remit.BadRequest, err)
 	}
 	if x.route.advert {
-		if !x.stream.whole.Load() && x.err == nil {
+		if r.ContentLength != 0 && x.err == nil { // by HTTP/2 a request has a Body even without one
 			// The server would read it while it answers, and take a client that does not send it for one that left.
 			x.err = remit.Errorf(remit.BadRequest, "a request for the list of refs has no body; leave it out")
 		}
