@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,7 +43,8 @@ func (c ahead) Boot() time.Duration                    { return sinceBoot() + c.
 func (c ahead) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
 // cmdPass lets time pass for the server and for who types, as if nothing happened meanwhile: pass 36h, pass 14d. Before `house`
-// it makes the clock one that can be moved: pass 0d. Certificates and tokens of instances stay where they are.
+// it makes the clock one that can be moved: pass 0d; $WEEKDAY is then today's, 0 to 6 from Sunday in UTC, and $FAR_MONTH the number of
+// a month that no script comes to. Certificates and tokens of instances stay where they are.
 func cmdPass(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: pass TIME, such as 36h or 14d")
@@ -63,6 +65,9 @@ func cmdPass(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		path = filepath.Join(worldOf(ts).dir, "clock")
 		ts.Setenv(clockFile, path)
+		today := time.Now().UTC()
+		ts.Setenv("WEEKDAY", strconv.Itoa(int(today.Weekday())))
+		ts.Setenv("FAR_MONTH", strconv.Itoa(int(today.Month()+5)%12+1))
 	}
 	next := path + ".next" // in one step: the server reads it at any moment
 	ts.Check(os.WriteFile(next, fmt.Append(nil, ahead{path}.by()+d), 0o600))
