@@ -310,6 +310,7 @@ func TestWithScan(t *testing.T) {
 	g := build(t, made(t, remit.Team, company()), allow)
 	report := remit.ScanReport{Upstream: "forge", At: start, Unseen: []remit.ScanGap{{What: "tokens of users", Why: "the observer is no administrator"}}, Reach: []remit.ScanReach{
 		{Holder: "gitea:user/eve", Credential: "gitea:token/1", Actions: []remit.Action{"source.read", "source.push"}, Resources: []remit.Pattern{"repo:forge/acme/**"}, Except: []remit.Pattern{"refs/heads/main"}},
+		{Holder: "gitea:user/sue", Credential: "gitea:token/3", Actions: []remit.Action{"artifact.read", "source.push"}, Resources: []remit.Pattern{"artifact:oci/**", "repo:forge/acme/**"}, Except: []remit.Pattern{"repo:forge/acme/payments"}},
 		{Holder: "agent:critic", Credential: "gitea:key/2", Actions: []remit.Action{"source.push"}, Resources: []remit.Pattern{"repo:forge/acme/payments"}}}}
 	s, err := WithScan(g, report)
 	if err != nil {
@@ -321,6 +322,9 @@ func TestWithScan(t *testing.T) {
 	if r, _ := s.Reach("outside:gitea:user/eve"); slices.ContainsFunc(s.Edges, func(e Edge) bool { return e.From == "outside:gitea:user/eve" && e.To.Kind() == KindRepository }) ||
 		!slices.ContainsFunc(r.Free, func(x Reached) bool { return x.Node.Kind() == KindRepository && x.Last.From == "agent:critic" }) {
 		t.Errorf("the default branch is spared, and the critic's key leads there: %+v", r.Free)
+	}
+	if r, _ := s.Reach("outside:gitea:user/sue"); len(r.Free)+len(r.One)+len(r.More) > 0 {
+		t.Errorf("reading holds nothing, and no push goes where the token does not: %+v", r.Free)
 	}
 	if n := asked(t, s, "agent:critic", "repo"); n != 0 {
 		t.Errorf("an agent that holds a key goes by it: %d", n)
@@ -469,6 +473,9 @@ func TestCutIsSmallest(t *testing.T) {
 				t.Fatalf("seed %d: it could be cut", seed)
 			}
 			continue
+		}
+		if slices.ContainsFunc(c.Edges, func(e Edge) bool { return !gate(&e) }) {
+			t.Fatalf("seed %d: no approval could stand on one of %+v", seed, c.Edges)
 		}
 		if !without(in) {
 			t.Fatalf("seed %d: a free path is left after %+v", seed, c.Edges)
